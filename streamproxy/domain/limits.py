@@ -1,0 +1,126 @@
+"""Limits: what a principal may use, as values and pure rules. The stores count.
+
+Grammar of a limits setting: ``N/W`` comma-separated; W is ``30s``, ``min``, ``5min``, ``h``,
+``24h`` (exact sliding windows) or ``calendar-day`` (resets at midnight of the configured zone).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+from typing import TypeAlias
+from zoneinfo import ZoneInfo
+
+from streamproxy.errors import ConfigurationError
+
+_LIMIT = re.compile(r"(?P<count>\d{1,12})\s*/\s*(?:(?P<day>calendar-day)|(?P<n>\d{0,6})(?P<unit>s|min|h|d))")
+_UNIT_SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
+LONGEST_WINDOW = 31 * 86400
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """At most *count* in any *seconds* long window."""
+
+    count: int
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class DayQuota:
+    """At most *count* in one calendar day."""
+
+    count: int
+
+
+Limit: TypeAlias = Window | DayQuota
+
+
+@dataclass(frozen=True, slots=True)
+class LimitPolicy:
+    """All limits of one scope. *streams* bounds the running streams, 0 means unbounded."""
+
+    requests: tuple[Limit, ...] = ()
+    tokens: tuple[Limit, ...] = ()
+    streams: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request before the limits. *scope* is a principal id; *request_id* makes it idempotent."""
+
+    scope: str
+    request_id: str
+    policy: LimitPolicy
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where one limit stands after an ask: for RateLimit fields and x-ratelimit-* headers.
+
+    *unit* is ``requests`` or ``tokens``; *window_seconds* the length it is counted over;
+    *reset_seconds* says when *remaining* will have grown back to the full limit.
+    """
+
+    unit: str
+    limit: int
+    remaining: int
+    window_seconds: int
+    reset_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What an admitted ask holds until it is settled or refunded.
+
+    *stamps* are the store's marks (one a limit, in policy order, requests before tokens), opaque to
+    everybody else. *local* is true for one that was made while Redis was away.
+    """
+
+    ask: Ask
+    stamps: tuple[str, ...] = ()
+    local: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer to an ask. When refused, *refused_by* names the limit and nothing was counted.
+
+    *refused_by* is ``requests``, ``tokens``, ``streams`` or ``calendar-day``; *retry_after* is in
+    seconds: whoever asks again after it, and finds nobody else took the place, is admitted.
+    """
+
+    reservation: Reservation | None
+    standings: tuple[Standing, ...] = ()
+    refused_by: str | None = None
+    retry_after: float = 0.0
+
+
+def parse_limits(text: str) -> tuple[Limit, ...]:
+    """Read a limits setting; empty text means no limit. ConfigurationError on anything else."""
+    return tuple(_parse_limit(part.strip()) for part in text.split(",") if part.strip())
+
+
+def _parse_limit(part: str) -> Limit:
+    match = _LIMIT.fullmatch(part)
+    if match is None:
+        raise ConfigurationError(f"{part!r} is not a limit: write N/W, for example 60/min, 3/30s or 20/calendar-day")
+    count = int(match["count"])
+    if count < 1:
+        raise ConfigurationError(f"{part!r}: the count must be at least 1")
+    if match["day"]:
+        return DayQuota(count)
+    seconds = int(match["n"] or 1) * _UNIT_SECONDS[match["unit"]]
+    if not 1 <= seconds <= LONGEST_WINDOW:
+        raise ConfigurationError(f"{part!r}: the window must be 1 s to 31 d long")
+    return Window(count, seconds)
+
+
+def day_bounds(now: float, zone: ZoneInfo) -> tuple[float, float]:
+    """First and last-exclusive epoch second of the calendar day that *now* falls into, in *zone*."""
+    today = datetime.fromtimestamp(now, zone).date()
+    start = datetime.combine(today, time.min, zone)
+    end = datetime.combine(today + timedelta(days=1), time.min, zone)
+    return start.timestamp(), end.timestamp()

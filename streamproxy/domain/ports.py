@@ -1,0 +1,176 @@
+"""What the services ask of the outside, each Protocol as small as its use.
+
+The stores fill these; ``app`` introduces them to the services, which never import a store.
+Every method translates its driver's failures: callers see only ``streamproxy.errors``, and
+``StoreUnavailableError`` means that nothing is known about whether the step took place
+(each step may be repeated: all of them are idempotent by the id they carry).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from streamproxy.domain.identity import Role
+from streamproxy.domain.keypool import KeyStatus
+from streamproxy.domain.limits import Ask, Decision, Reservation
+from streamproxy.domain.sessions import Context, Message, SessionRef, Turn
+from streamproxy.domain.streams import HistoryMessage, UsageRecord
+
+
+class LimitStore(Protocol):
+    """Counts against limits. One ask is one atomic step over all limits, all or nothing."""
+
+    async def reserve(self, ask: Ask) -> Decision:
+        """Take one request, *ask.tokens* tokens and a running place, or nothing at all.
+
+        Asking twice with one request id takes once and answers the same.
+        """
+
+    async def extend(self, reservation: Reservation, tokens: int) -> Reservation | None:
+        """Take *tokens* more for a running answer; None when the windows have no room for them."""
+
+    async def settle(self, reservation: Reservation, tokens: int) -> None:
+        """The stream ended and really used *tokens*: correct the token windows, free its place."""
+
+    async def refund(self, reservation: Reservation) -> None:
+        """Nothing was delivered: give back request, tokens and place."""
+
+    async def renew(self, reservations: Sequence[Reservation]) -> None:
+        """Prolong the running places of these; a place not renewed for its lease is free again."""
+
+
+class SessionStore(Protocol):
+    """Keeps sessions and the order of their turns."""
+
+    async def enter(self, ref: SessionRef, turn_id: str, wait_seconds: float) -> Context:
+        """Wait for this turn's place in the session, first come first served, and load the context.
+
+        SessionBusyError (with retry_after) when earlier turns take longer than *wait_seconds*.
+        """
+
+    async def append(self, ref: SessionRef, turn: Turn, system: Message | None) -> None:
+        """Add the turn, renew the time to live and let the next turn in. Once per ``turn.id``."""
+
+    async def leave(self, ref: SessionRef, turn_id: str) -> None:
+        """The turn produced nothing: let the next one in, leave no trace."""
+
+    async def renew(self, held: Sequence[tuple[SessionRef, str]]) -> None:
+        """Prolong these places (session, turn id)."""
+
+    async def read(self, ref: SessionRef) -> Context | None:
+        """The context as it stands, without entering; None when there is none (or it expired)."""
+
+    async def forget(self, ref: SessionRef) -> bool:
+        """Drop the context; False when there was none."""
+
+
+class KeyStates(Protocol):
+    """States of provider keys, shared by all workers."""
+
+    async def load(self, key_ids: Sequence[str]) -> Mapping[str, KeyStatus]:
+        """The statuses of these keys; a key nobody reported on is missing from the answer."""
+
+    async def report(self, key_id: str, status: KeyStatus) -> None:
+        """Make *status* known to all workers."""
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A person or program with an account. *password_hash* is argon2id or None (no password login)."""
+
+    id: str
+    name: str
+    role: Role
+    disabled: bool
+    password_hash: str | None = None
+    openid: str | None = None
+    email: str | None = None
+    questions_left: int | None = None
+    created: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ApiToken:
+    """An API token as it is kept: never the token, only its hash."""
+
+    id: str
+    user_id: str
+    user_name: str
+    label: str
+    last4: str
+    created: float
+    revoked: bool
+
+
+class UserStore(Protocol):
+    """Accounts. Names are unique, ConflictError when taken; NotFoundError when unknown."""
+
+    async def add(self, user: User) -> None: ...
+
+    async def by_name(self, name: str) -> User | None: ...
+
+    async def by_id(self, user_id: str) -> User | None: ...
+
+    async def page(self, *, after: str = "", limit: int = 100) -> Sequence[User]:
+        """Users in order of name, those after the name *after*."""
+
+    async def set_disabled(self, user_id: str, *, disabled: bool) -> None: ...
+
+    async def set_password_hash(self, user_id: str, password_hash: str) -> None: ...
+
+
+class CredentialStore(Protocol):
+    """Bearers by ``jti`` and API tokens by hash. A bearer is live while its row is there."""
+
+    async def add_bearer(self, jti: str, user_id: str, expires: float) -> None: ...
+
+    async def bearer_user(self, jti: str) -> User | None:
+        """The user of a live bearer: not revoked, the user not disabled. None otherwise."""
+
+    async def revoke_bearer(self, jti: str) -> bool: ...
+
+    async def revoke_bearers_of(self, user_id: str) -> int: ...
+
+    async def add_api_token(self, token: ApiToken, token_hash: bytes) -> None: ...
+
+    async def api_token_user(self, token_hash: bytes) -> tuple[str, User] | None:
+        """Token id and user of a live API token, None otherwise."""
+
+    async def api_tokens(self, user_id: str | None = None) -> Sequence[ApiToken]: ...
+
+    async def revoke_api_token(self, token_id: str) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class UsageSummary:
+    """What a user consumed of one model in one UTC day (``day`` is ``YYYY-MM-DD``)."""
+
+    day: str
+    model: str
+    streams: int
+    prompt_tokens: int
+    completion_tokens: int
+    estimated_streams: int
+
+
+class Ledger(Protocol):
+    """The lasting record: usage and history."""
+
+    async def write(self, record: UsageRecord, history: Sequence[HistoryMessage]) -> None:
+        """Write both in one transaction; returns when they are committed. Once per ``stream_id``."""
+
+    async def history(
+        self, user_id: str, *, session_id: str | None = None, limit: int = 200
+    ) -> Sequence[HistoryMessage]:
+        """The newest *limit* messages of the user (of one session when given), oldest first."""
+
+    async def usage_by_day(self, user_id: str, *, since: float) -> Sequence[UsageSummary]: ...
+
+
+class Pingable(Protocol):
+    """Something readiness depends on."""
+
+    async def ping(self) -> None:
+        """Return when it answers; StoreUnavailableError otherwise."""

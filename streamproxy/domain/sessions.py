@@ -1,0 +1,60 @@
+"""Sessions: the 30-minute conversation context of one principal.
+
+A session is a system message and a list of turns. A turn is what one request added: the new
+messages and the answer, together or not at all. The rules here are pure; stores keep the values.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from streamproxy.errors import BadRequestError
+
+Message: TypeAlias = Mapping[str, Any]
+"""One chat message as JSON: ``{"role": ..., "content": ..., ...}``, unknown fields kept."""
+
+SYSTEM_ROLES = frozenset({"system", "developer"})
+_SESSION_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRef:
+    """Names one session: the same *session_id* of two principals is two sessions."""
+
+    principal_id: str
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one request added to the context. *tokens* is the size as it would be sent again."""
+
+    id: str
+    messages: tuple[Message, ...]
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """A session's content. *turns* is oldest first; *expires_at* is in epoch seconds, 0 when new."""
+
+    system: Message | None = None
+    turns: tuple[Turn, ...] = ()
+    expires_at: float = 0.0
+
+
+EMPTY = Context()
+
+
+def checked_session_id(text: str) -> str:
+    """Return *text* when it is a session id; BadRequestError says what one looks like."""
+    if _SESSION_ID.fullmatch(text) is None:
+        raise BadRequestError(
+            "X-Session-Id must be 1 to 64 characters of A-Z a-z 0-9 . _ : -",
+            code="invalid_session_id",
+            param="X-Session-Id",
+        )
+    return text

@@ -1,0 +1,71 @@
+"""What a stream was, once it has ended: its reason, its usage, its row in the ledger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class EndReason(StrEnum):
+    """Why a stream ended. Every stream ends with exactly one of these."""
+
+    FINISH = "finish"
+    CANCELLED = "cancelled"
+    CLIENT_GONE = "client_gone"
+    UPSTREAM_ERROR = "upstream_error"
+    BUDGET = "budget"
+    FILTERED = "filtered"
+    WORKER_LOST = "worker_lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one stream. *estimated* is true where the upstream did not say."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    estimated: bool = False
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRecord:
+    """One row of the ledger: a stream as it ended. Times are epoch seconds or milliseconds as named."""
+
+    stream_id: str
+    request_id: str
+    user_id: str
+    session_id: str | None
+    endpoint: str
+    model: str
+    upstream: str
+    key_last4: str
+    created: float
+    ttft_ms: int | None
+    duration_ms: int
+    chunks: int
+    attempts: int
+    usage: Usage
+    end_reason: EndReason
+    error_code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryMessage:
+    """One message as it was said, before any truncation. *message* is the chat message as JSON text.
+
+    *complete* is false for an answer that was cut.
+    """
+
+    user_id: str
+    session_id: str | None
+    stream_id: str
+    position: int
+    role: str
+    message: str
+    created: float
+    complete: bool = True

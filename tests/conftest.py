@@ -1,0 +1,56 @@
+"""Fixtures for all tests: pytest-tornado set up for today's versions, real servers once a run."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tornado.ioloop import IOLoop
+
+from tests.support.postgres_server import PostgresServer
+from tests.support.redis_server import RedisServer
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every coroutine test runs on its own Tornado loop (pytest-tornado's gen_test)."""
+    for item in items:
+        if inspect.iscoroutinefunction(getattr(item, "function", None)):
+            item.add_marker(pytest.mark.gen_test)
+
+
+@pytest.fixture
+def io_loop() -> Iterator[IOLoop]:
+    """A fresh asyncio loop a test. pytest-tornado's own calls make_current, which Tornado 6.6 dropped."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    tornado_loop = IOLoop(asyncio_loop=loop, make_current=False)
+    yield tornado_loop
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.run_until_complete(loop.shutdown_default_executor())
+    tornado_loop.close(all_fds=False)
+    asyncio.set_event_loop(None)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One real Redis for the whole run. Tests that pause or kill a server start their own."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    server = PostgresServer()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    return f"sqlite+aiosqlite:///{tmp_path}/streamproxy.db"

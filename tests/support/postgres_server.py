@@ -1,0 +1,58 @@
+"""A real PostgreSQL for the tests, in a temporary folder, on a free loopback port."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from tests.support.processes import find_program, free_port, stop, wait_until
+
+USER = "streamproxy"
+
+
+class PostgresServer:
+    """Run initdb and postgres as an unprivileged user: postgres refuses to run as root."""
+
+    def __init__(self) -> None:
+        # Its own folder below /tmp, not pytest's: the unprivileged user must be able to reach it.
+        self._folder = Path(tempfile.mkdtemp(prefix="streamproxy-pg-"))
+        self.port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        account = self._account()
+        if account:
+            shutil.chown(self._folder, account)
+        initdb = find_program("initdb", package="postgresql")
+        data = self._folder / "data"
+        command = [initdb, "-D", str(data), "-U", USER, "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C"]
+        subprocess.run(command, check=True, user=account, stdout=subprocess.DEVNULL)
+        options = ["-p", str(self.port), "-h", "127.0.0.1", "-k", str(self._folder), "-c", "fsync=off"]
+        postgres = find_program("postgres", package="postgresql")
+        self._process = subprocess.Popen(
+            [postgres, "-D", str(data), *options], user=account, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        ready = find_program("pg_isready", package="postgresql")
+        probe = [ready, "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        wait_until(lambda: subprocess.run(probe, check=False).returncode == 0, "postgres answers", 30)
+
+    @staticmethod
+    def _account() -> str | None:
+        if os.geteuid() != 0:
+            return None
+        return next(name for name in ("postgres", "nobody") if name in {p.pw_name for p in pwd.getpwall()})
+
+    def create_database(self, name: str) -> str:
+        """Make an empty database and return its SQLAlchemy URL."""
+        createdb = find_program("createdb", package="postgresql")
+        subprocess.run([createdb, "-h", "127.0.0.1", "-p", str(self.port), "-U", USER, name], check=True)
+        return f"postgresql+asyncpg://{USER}@127.0.0.1:{self.port}/{name}"
+
+    def stop(self) -> None:
+        if self._process is not None:
+            stop(self._process)
+        shutil.rmtree(self._folder, ignore_errors=True)
