@@ -7,14 +7,13 @@ messages and the answer, together or not at all. The rules here are pure; stores
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from streamproxy.errors import BadRequestError
+from streamproxy.wire import chat
 
-Message: TypeAlias = Mapping[str, Any]
-"""One chat message as JSON: ``{"role": ..., "content": ..., ...}``, unknown fields kept."""
+Message: TypeAlias = chat.Message
 
 SYSTEM_ROLES = frozenset({"system", "developer"})
 _SESSION_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")

@@ -1,0 +1,90 @@
+"""The ``chat.completion.chunk`` payloads that we make, or take apart because of their usage.
+
+A usage that no upstream can mean (negative, beyond 10**9, not a number) counts as not reported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+# Far above any window, far below where sums over a month leave 64 bits.
+MAX_REPORTED_TOKENS: Final = 10**9
+# What a usage chunk split from another one says again; everything else stays where it was.
+_SHARED_FIELDS = ("id", "object", "created", "model", "service_tier", "system_fingerprint")
+_NO_CHOICES = msgspec.Raw(b"[]")
+_object_of_raw = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedUsage:
+    """Tokens as an upstream reported them. *cached_tokens* are part of *prompt_tokens*."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+
+    @classmethod
+    def read(cls, usage: object) -> ReportedUsage | None:
+        """The ``usage`` member of a chunk or completion; None when it does not say what the call cost."""
+        if not isinstance(usage, dict):
+            return None
+        prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+        if prompt is None or completion is None:
+            return None
+        details = usage.get("prompt_tokens_details")
+        cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else None
+        return cls(prompt, completion, min(cached or 0, prompt))
+
+
+def _count(value: object) -> int | None:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_REPORTED_TOKENS:
+        return value
+    return None
+
+
+def finish_chunk(*, id: str, model: str, created: int, finish_reason: str) -> bytes:  # noqa: A002 - the field's name
+    """The chunk that ends choice 0. *created* is in epoch seconds."""
+    choice = {"index": 0, "delta": {}, "logprobs": None, "finish_reason": finish_reason}
+    return _encoded_chunk(id, model, created, choices=[choice])
+
+
+def usage_chunk(
+    *,
+    id: str,  # noqa: A002 - the field's name
+    model: str,
+    created: int,
+    prompt_tokens: int,
+    completion_tokens: int,
+) -> bytes:
+    """The chunk without choices that ends a stream whose client asked for ``include_usage``."""
+    usage = {
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion_tokens,
+        "total_tokens": prompt_tokens + completion_tokens,
+    }
+    return _encoded_chunk(id, model, created, choices=[], usage=usage)
+
+
+def _encoded_chunk(completion_id: str, model: str, created: int, **fields: Any) -> bytes:
+    return msgspec.json.encode(
+        {"id": completion_id, "object": "chat.completion.chunk", "created": created, "model": model, **fields}
+    )
+
+
+def split_usage(data: bytes) -> tuple[bytes | None, bytes | None]:
+    """Part a chunk payload, a JSON object, from its usage: (the rest, the chunk with nothing but usage).
+
+    The rest is None when there were no choices, the usage None when it was null or absent. Values stay
+    byte for byte what they were.
+    """
+    fields = _object_of_raw.decode(data)
+    usage = fields.pop("usage", None)
+    if usage is None or bytes(usage) == b"null":
+        return data, None
+    if bytes(fields.get("choices", b"null")).translate(None, b" \t\r\n") in (b"[]", b"null"):
+        return None, msgspec.json.encode({**fields, "choices": _NO_CHOICES, "usage": usage})
+    shared = {name: fields[name] for name in _SHARED_FIELDS if name in fields}
+    return msgspec.json.encode(fields), msgspec.json.encode({**shared, "choices": _NO_CHOICES, "usage": usage})

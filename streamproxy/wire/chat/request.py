@@ -1,0 +1,162 @@
+"""The request for a chat completion: checked where we rely on it, otherwise passed on as it came.
+
+Whatever bytes come in, the outcome is a ``ChatRequest`` that can be encoded again, or a
+BadRequestError that names the field at fault: no other exception, no unbounded recursion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from streamproxy.errors import BadRequestError
+
+Message: TypeAlias = Mapping[str, Any]
+"""One chat message as JSON: ``{"role": ..., "content": ..., ...}``, unknown fields kept."""
+
+# A conversation of 256 questions and answers; each message costs a tokenizer call, and windows end long before.
+MAX_MESSAGES: Final = 512
+MAX_MODEL_LENGTH: Final = 256
+# The schemas of tools are the deepest legitimate JSON here, at about a dozen levels. Parsers of upstreams recurse.
+MAX_DEPTH: Final = 64
+MAX_CHOICES: Final = 128  # OpenAI's own bound on ``n``
+# No model's window comes near. The bound keeps sums exact where numbers are doubles (Lua, JavaScript).
+MAX_REPLY_TOKENS: Final = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """What a client asks for. *reply_tokens* is its bound on the answer; *fields* the whole body, decoded."""
+
+    model: str
+    messages: tuple[Message, ...]
+    stream: bool
+    include_usage: bool
+    reply_tokens: int | None
+    fields: Mapping[str, Any]
+
+
+def parse_request(body: bytes) -> ChatRequest:
+    """Read the JSON *body*. BadRequestError with ``param`` for everything that is not a chat request."""
+    fields = _decoded(body)
+    model = _model(fields)
+    messages = _messages(fields)
+    options = _typed(fields, "stream_options", dict, "an object") or {}
+    _integer(fields, "n", MAX_CHOICES)
+    max_tokens = _integer(fields, "max_tokens", MAX_REPLY_TOKENS)
+    return ChatRequest(
+        model=model,
+        messages=messages,
+        stream=bool(_typed(fields, "stream", bool, "a boolean")),
+        include_usage=bool(_typed(options, "include_usage", bool, "a boolean", within="stream_options.")),
+        reply_tokens=_integer(fields, "max_completion_tokens", MAX_REPLY_TOKENS) or max_tokens,
+        fields=fields,
+    )
+
+
+def encode_request(request: ChatRequest, *, model: str, messages: Sequence[Message], ask_usage: bool) -> bytes:
+    """The body for an upstream: all fields as received but *model* and *messages*.
+
+    A stream is asked for its usage when *ask_usage* is set, whatever the client asked.
+    """
+    fields = {**request.fields, "model": model, "messages": list(messages)}
+    if request.stream and ask_usage:
+        fields["stream_options"] = {**(request.fields.get("stream_options") or {}), "include_usage": True}
+    return msgspec.json.encode(fields)
+
+
+def _decoded(body: bytes) -> dict[str, Any]:
+    # msgspec refuses what could not be encoded again: lone surrogates, NaN, Infinity, numbers out of range.
+    try:
+        fields = msgspec.json.decode(body)
+    except RecursionError:
+        raise _too_deep() from None
+    except UnicodeDecodeError:
+        raise BadRequestError("The body is not valid UTF-8") from None
+    except msgspec.DecodeError as exc:
+        raise BadRequestError(f"The body is not valid JSON: {exc}") from None
+    if not isinstance(fields, dict):
+        raise BadRequestError("The body must be a JSON object")
+    # Brackets inside strings count too: that only costs a look at the value.
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _deeper_than(fields, MAX_DEPTH):
+        raise _too_deep()
+    return fields
+
+
+def _too_deep() -> BadRequestError:
+    return BadRequestError(f"The body is nested deeper than {MAX_DEPTH} levels")
+
+
+def _deeper_than(value: Any, depth: int) -> bool:
+    """Level by level, because recursion is what the bound protects from."""
+    level = [value]
+    for _ in range(depth):
+        level = [
+            child
+            for node in level
+            for child in (node.values() if isinstance(node, dict) else node)
+            if isinstance(child, (dict, list))
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _model(fields: dict[str, Any]) -> str:
+    model = fields.get("model")
+    if not isinstance(model, str) or not 1 <= len(model) <= MAX_MODEL_LENGTH or not model.isprintable():
+        raise BadRequestError(
+            f"model is required: 1 to {MAX_MODEL_LENGTH} characters without control characters", param="model"
+        )
+    return model
+
+
+def _messages(fields: dict[str, Any]) -> tuple[Message, ...]:
+    messages = fields.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise BadRequestError("messages is required: an array of at least one message", param="messages")
+    if len(messages) > MAX_MESSAGES:
+        raise BadRequestError(f"messages may hold at most {MAX_MESSAGES}, not {len(messages)}", param="messages")
+    for position, message in enumerate(messages):
+        _check_message(message, f"messages[{position}]")
+    return tuple(messages)
+
+
+def _check_message(message: Any, where: str) -> None:
+    if not isinstance(message, dict):
+        raise BadRequestError(f"{where} must be an object with role and content", param=where)
+    role = message.get("role")
+    if not isinstance(role, str) or not role:
+        raise BadRequestError(f"{where}.role is required: a string such as user", param=f"{where}.role")
+    content = message.get("content")
+    if not isinstance(content, str | None) and not _is_objects(content):
+        raise BadRequestError(
+            f"{where}.content must be a string, an array of content parts or null", param=f"{where}.content"
+        )
+    calls = message.get("tool_calls")
+    if calls is not None and not _is_objects(calls):
+        raise BadRequestError(f"{where}.tool_calls must be an array of objects", param=f"{where}.tool_calls")
+
+
+def _is_objects(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
+
+
+def _typed(fields: dict[str, Any], name: str, kind: type, spelled: str, *, within: str = "") -> Any:
+    value = fields.get(name)
+    if value is not None and not isinstance(value, kind):
+        raise BadRequestError(f"{within}{name} must be {spelled} or null", param=within + name)
+    return value
+
+
+def _integer(fields: dict[str, Any], name: str, most: int) -> int | None:
+    value = fields.get(name)
+    if value is None:
+        return None
+    # bool is an int in Python, not in JSON.
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+        raise BadRequestError(f"{name} must be an integer from 1 to {most}, or null", param=name)
+    return value

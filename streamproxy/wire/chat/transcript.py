@@ -1,0 +1,185 @@
+"""What was said in one answer, read from its frames when somebody asks.
+
+Adding costs nothing but keeping the bytes, so that the way of a stream needs no JSON; reading takes
+well under a microsecond an event. Reading never raises: an event that is no chunk is counted as
+unreadable and skipped, a field of the wrong type is as good as absent.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from streamproxy.wire.chat.chunk import ReportedUsage
+from streamproxy.wire.chat.toolcall import ToolCalls
+
+# After these the model had said all of its calls; ``length``, ``content_filter`` or a cut leave broken arguments.
+# A call that ``tool_choice`` names ends with ``stop``, as OpenAI documents.
+_CALLS_COMPLETE = frozenset({"tool_calls", "function_call", "stop"})
+
+
+class _Said(msgspec.Struct, gc=False):
+    """A ``delta`` or a ``message``. Leaves are Any: a wrong type must not cost the rest of the chunk."""
+
+    content: Any = None
+    refusal: Any = None
+    reasoning_content: Any = None
+    reasoning: Any = None
+    tool_calls: Any = None
+
+
+class _Choice(msgspec.Struct, gc=False):
+    index: Any = 0
+    delta: _Said | None = None
+    message: _Said | None = None
+    finish_reason: Any = None
+
+
+class _Chunk(msgspec.Struct, gc=False):
+    choices: list[_Choice] | None = None
+    usage: Any = None
+
+
+_decoder = msgspec.json.Decoder(_Chunk)
+
+
+class Transcript:
+    """The answer so far: choice 0 of a stream, or of a whole completion."""
+
+    def __init__(self) -> None:
+        self._unread: list[bytes] = []
+        self._text: list[str] = []
+        self._refusal: list[str] = []
+        self._reasoning: list[str] = []
+        self._calls = ToolCalls()
+        self._finish_reason: str | None = None
+        self._usage: ReportedUsage | None = None
+        self._chunks = 0
+        self._unreadable = 0
+
+    @classmethod
+    def of_completion(cls, body: bytes) -> Transcript:
+        """What a whole ``chat.completion`` object says."""
+        transcript = cls()
+        transcript._take_payload(body)
+        return transcript
+
+    def add(self, frames: bytes) -> None:
+        """Append whole events as they go to the client: each ``data: <one line>`` and a blank line."""
+        self._unread.append(frames)
+
+    @property
+    def text(self) -> str:
+        """The content."""
+        self._read()
+        return _joined(self._text)
+
+    @property
+    def refusal(self) -> str:
+        self._read()
+        return _joined(self._refusal)
+
+    @property
+    def reasoning(self) -> str:
+        """What the model thought aloud (``reasoning_content`` or ``reasoning``): billed, never part of a context."""
+        self._read()
+        return _joined(self._reasoning)
+
+    @property
+    def tool_calls(self) -> list[dict[str, Any]]:
+        """The tool calls as far as they have come."""
+        self._read()
+        return self._calls.merged()
+
+    @property
+    def finish_reason(self) -> str | None:
+        self._read()
+        return self._finish_reason
+
+    @property
+    def usage(self) -> ReportedUsage | None:
+        """The usage reported last, None while there is none that can be meant."""
+        self._read()
+        return self._usage
+
+    @property
+    def chunks(self) -> int:
+        """Events with choices."""
+        self._read()
+        return self._chunks
+
+    @property
+    def unreadable(self) -> int:
+        """Events that were no chunk."""
+        self._read()
+        return self._unreadable
+
+    def message(self) -> dict[str, Any] | None:
+        """The assistant's message for the context, None when nothing was said that a context can keep."""
+        text, refusal = self.text, self.refusal
+        calls = self.tool_calls if self._finish_reason in _CALLS_COMPLETE else []
+        if not (text or refusal or calls):
+            return None
+        message: dict[str, Any] = {"role": "assistant", "content": text or None}
+        if calls:
+            message["tool_calls"] = calls
+        if refusal:
+            message["refusal"] = refusal
+        return message
+
+    def _read(self) -> None:
+        if not self._unread:
+            return
+        payloads = b"".join(self._unread).removeprefix(b"data: ").removesuffix(b"\n\n").split(b"\n\ndata: ")
+        self._unread.clear()
+        for payload in payloads:
+            if payload != b"[DONE]":
+                self._take_payload(payload)
+
+    def _take_payload(self, payload: bytes) -> None:
+        try:
+            chunk = _decoder.decode(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            self._unreadable += 1
+            return
+        if chunk.usage is not None:
+            self._usage = ReportedUsage.read(chunk.usage) or self._usage
+        if chunk.choices:
+            self._chunks += 1
+            first = next((choice for choice in chunk.choices if choice.index in (0, None)), None)
+            if first is not None:
+                self._take_choice(first)
+
+    def _take_choice(self, choice: _Choice) -> None:
+        said = choice.delta or choice.message
+        if said is not None:
+            self._take_said(said)
+        if choice.finish_reason and isinstance(choice.finish_reason, str):
+            self._finish_reason = choice.finish_reason
+
+    def _take_said(self, said: _Said) -> None:
+        if said.content:
+            self._text.append(_text_of(said.content))
+        if said.refusal:
+            self._refusal.append(_text_of(said.refusal))
+        if said.reasoning_content or said.reasoning:
+            self._reasoning.append(_text_of(said.reasoning_content or said.reasoning))
+        if said.tool_calls:
+            self._calls.add(said.tool_calls)
+
+
+def _text_of(content: object) -> str:
+    """The text of a content: a string, or parts with ``text`` (Mistral streams those)."""
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else []
+    texts = [part.get("text") for part in parts if isinstance(part, dict)]
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+def _joined(parts: list[str]) -> str:
+    """The text of *parts*, which keep it as one part: asking again costs nothing."""
+    if len(parts) > 1:
+        parts[:] = ["".join(parts)]
+    return parts[0] if parts else ""
