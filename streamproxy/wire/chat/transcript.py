@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from streamproxy.wire import sse
 from streamproxy.wire.chat.chunk import ReportedUsage
 from streamproxy.wire.chat.toolcall import ToolCalls
 
@@ -41,6 +42,8 @@ class _Chunk(msgspec.Struct, gc=False):
     usage: Any = None
 
 
+_NOT_OURS = _Choice()
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _decoder = msgspec.json.Decoder(_Chunk)
 
 
@@ -62,7 +65,9 @@ class Transcript:
     def of_completion(cls, body: bytes) -> Transcript:
         """What a whole ``chat.completion`` object says."""
         transcript = cls()
-        transcript._take_payload(body)
+        completion = transcript._decoded_one(body)
+        if completion is not None:
+            transcript._take(completion)
         return transcript
 
     def add(self, frames: bytes) -> None:
@@ -129,38 +134,44 @@ class Transcript:
         return message
 
     def _read(self) -> None:
-        if not self._unread:
-            return
-        payloads = b"".join(self._unread).removeprefix(b"data: ").removesuffix(b"\n\n").split(b"\n\ndata: ")
-        self._unread.clear()
-        for payload in payloads:
-            if payload != b"[DONE]":
-                self._take_payload(payload)
+        if self._unread:
+            frames = b"".join(self._unread)
+            self._unread.clear()
+            for chunk in self._decoded(frames):
+                self._take(chunk)
 
-    def _take_payload(self, payload: bytes) -> None:
+    def _decoded(self, frames: bytes) -> list[_Chunk]:
+        lines = frames.removesuffix(sse.DONE).removeprefix(b"data: ").replace(b"\n\ndata: ", b"\n")
         try:
-            chunk = _decoder.decode(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            self._unreadable += 1
-            return
+            return _decoder.decode_lines(lines)
+        except _UNREADABLE:
+            return [chunk for line in lines.split(b"\n") if (chunk := self._decoded_one(line)) is not None]
+
+    def _decoded_one(self, payload: bytes) -> _Chunk | None:
+        try:
+            return _decoder.decode(payload)
+        except _UNREADABLE:
+            self._unreadable += payload not in (b"", b"[DONE]")
+            return None
+
+    def _take(self, chunk: _Chunk) -> None:
         if chunk.usage is not None:
             self._usage = ReportedUsage.read(chunk.usage) or self._usage
-        if chunk.choices:
-            self._chunks += 1
-            first = next((choice for choice in chunk.choices if choice.index in (0, None)), None)
-            if first is not None:
-                self._take_choice(first)
-
-    def _take_choice(self, choice: _Choice) -> None:
+        if not chunk.choices:
+            return
+        self._chunks += 1
+        choice = chunk.choices[0]
+        if choice.index:  # not choice 0, which is nearly always alone
+            choice = next((other for other in chunk.choices if not other.index), _NOT_OURS)
+        if choice.finish_reason and isinstance(choice.finish_reason, str):
+            self._finish_reason = choice.finish_reason
         said = choice.delta or choice.message
         if said is not None:
             self._take_said(said)
-        if choice.finish_reason and isinstance(choice.finish_reason, str):
-            self._finish_reason = choice.finish_reason
 
     def _take_said(self, said: _Said) -> None:
         if said.content:
-            self._text.append(_text_of(said.content))
+            self._text.append(said.content if isinstance(said.content, str) else _text_of(said.content))
         if said.refusal:
             self._refusal.append(_text_of(said.refusal))
         if said.reasoning_content or said.reasoning:
