@@ -29,7 +29,7 @@ class SessionRef:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one request added to the context. *tokens* is the size as it would be sent again."""
+    """What one request added to the context. *tokens* is the size as it would be sent again, 0 when not known."""
 
     id: str
     messages: tuple[Message, ...]

@@ -1,17 +1,23 @@
-"""Counting tokens, as a Protocol: who needs a count need not know tiktoken."""
+"""Counting tokens, as Protocols: who needs a count need not know tiktoken.
+
+The arithmetic of chat prompts is OpenAI's own. Where a part's size cannot be known from here (pictures,
+sound, files) a fixed price stands in. Messages of any shape are counted; nothing here raises.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol, TypeVar
 
 from streamproxy.domain.sessions import Message
+
+T = TypeVar("T")
 
 
 class TokenCounter(Protocol):
     """Counts the tokens of one model's encoding.
 
-    Pure CPU work: a long text belongs off the loop (see ``TokenCounters.in_thread``).
+    Pure CPU work: a long text belongs off the loop (see ``TokenCounters.off_loop``).
     """
 
     def count(self, text: str) -> int:
@@ -22,50 +28,82 @@ class TokenCounter(Protocol):
 
 
 class TokenCounters(Protocol):
-    """Finds the counter of a model."""
+    """Finds the counter of a model, and the place where it may count."""
 
     async def counter(self, model: str) -> TokenCounter:
         """The counter for *model*; loads its encoding off the loop the first time. Never raises."""
 
+    async def off_loop(self, subject: str | Sequence[Message], work: Callable[[], T]) -> T:
+        """What *work* returns: done in a thread when *subject*, which it counts, is long, else at once."""
 
-# OpenAI's own arithmetic for chat prompts: every message is wrapped in 3 tokens and the reply is primed with 3.
+
+# OpenAI's own arithmetic for chat prompts: every message is wrapped in 3 tokens, its role is one more, a name
+# costs one beside its text, and the reply is primed with 3.
 # https://developers.openai.com/cookbook/examples/how_to_count_tokens_with_tiktoken
 TOKENS_PER_MESSAGE = 3
+TOKENS_PER_ROLE = 1
+TOKENS_PER_NAME = 1
 TOKENS_FOR_REPLY = 3
 # A picture part without known size: 765 is what OpenAI bills for a 1024 x 1024 picture in high detail.
 TOKENS_PER_PICTURE = 765
 
 
 def message_text(message: Message) -> str:
-    """All text of a message that a model reads: content, text parts, tool calls, refusal."""
+    """All text of a message that a model reads: content, text parts, tool calls, refusal, name."""
     return "\n".join(_texts(message))
+
+
+def text_length(messages: Iterable[Message]) -> int:
+    """Characters of all text in *messages*: what counting them costs, known without counting."""
+    return sum(len(text) for message in messages for text in _texts(message))
+
+
+def count_message(message: Message, counter: TokenCounter) -> int:
+    """Tokens that *message* costs inside a prompt."""
+    name = TOKENS_PER_NAME if isinstance(message.get("name"), str) else 0
+    pictures = sum(1 for part in _parts(message) if not _part_text(part))
+    return (
+        TOKENS_PER_MESSAGE
+        + TOKENS_PER_ROLE
+        + name
+        + sum(counter.count(text) for text in _texts(message))
+        + pictures * TOKENS_PER_PICTURE
+    )
+
+
+def count_messages(messages: Iterable[Message], counter: TokenCounter) -> int:
+    """Tokens of a whole prompt, the priming of the reply included."""
+    return TOKENS_FOR_REPLY + sum(count_message(m, counter) for m in messages)
 
 
 def _texts(message: Message) -> Iterable[str]:
     content = message.get("content")
     if isinstance(content, str):
         yield content
-    elif isinstance(content, list):
-        for part in content:
-            if isinstance(part, dict) and isinstance(part.get("text"), str):
-                yield part["text"]
-    for call in message.get("tool_calls") or ():
-        function = call.get("function") if isinstance(call, dict) else None
-        if isinstance(function, dict):
-            yield f"{function.get('name', '')}{function.get('arguments', '')}"
+    for part in _parts(message):
+        yield from _part_text(part)
+    for function in _called(message):
+        yield f"{function.get('name', '')}{function.get('arguments', '')}"
     for field in ("refusal", "name"):
-        if isinstance(message.get(field), str):
-            yield message[field]
+        value = message.get(field)
+        if isinstance(value, str):
+            yield value
 
 
-def count_message(message: Message, counter: TokenCounter) -> int:
-    """Tokens that *message* costs inside a prompt."""
+def _parts(message: Message) -> Iterable[Message]:
     content = message.get("content")
-    parts = content if isinstance(content, list) else []
-    pictures = sum(1 for part in parts if isinstance(part, dict) and "text" not in part)
-    return TOKENS_PER_MESSAGE + counter.count(message_text(message)) + 1 + pictures * TOKENS_PER_PICTURE
+    return (part for part in content if isinstance(part, dict)) if isinstance(content, list) else ()
 
 
-def count_messages(messages: Iterable[Message], counter: TokenCounter) -> int:
-    """Tokens of a whole prompt, the priming of the reply included."""
-    return TOKENS_FOR_REPLY + sum(count_message(m, counter) for m in messages)
+def _part_text(part: Message) -> tuple[str, ...]:
+    return tuple(value for field in ("text", "refusal") if isinstance(value := part.get(field), str))
+
+
+def _called(message: Message) -> Iterable[Message]:
+    """The functions that an assistant message calls, the older ``function_call`` field included."""
+    calls = message.get("tool_calls")
+    for call in calls if isinstance(calls, list) else ():
+        if isinstance(call, dict) and isinstance(call.get("function"), dict):
+            yield call["function"]
+    if isinstance(message.get("function_call"), dict):
+        yield message["function_call"]
