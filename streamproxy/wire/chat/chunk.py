@@ -81,10 +81,11 @@ def split_usage(data: bytes) -> tuple[bytes | None, bytes | None]:
     byte for byte what they were.
     """
     fields = _object_of_raw.decode(data)
-    usage = fields.pop("usage", None)
+    usage = fields.get("usage")
     if usage is None or bytes(usage) == b"null":
         return data, None
     if bytes(fields.get("choices", b"null")).translate(None, b" \t\r\n") in (b"[]", b"null"):
-        return None, msgspec.json.encode({**fields, "choices": _NO_CHOICES, "usage": usage})
+        return None, msgspec.json.encode({**fields, "choices": _NO_CHOICES})
     shared = {name: fields[name] for name in _SHARED_FIELDS if name in fields}
+    del fields["usage"]
     return msgspec.json.encode(fields), msgspec.json.encode({**shared, "choices": _NO_CHOICES, "usage": usage})
