@@ -129,3 +129,15 @@ def back_at(offered: Sequence[Candidate], statuses: Mapping[str, KeyStatus]) -> 
     """When the first of these keys will be healthy again (epoch seconds), None when nobody knows."""
     times = [statuses[c.key.id].until for c in offered if c.key.id in statuses and statuses[c.key.id].until > 0]
     return min(times, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one answer means for the key that got it. *seconds* is None where the state does not end by itself."""
+
+    state: KeyState
+    seconds: float | None
+    reason: str
+
+    def status(self, now: float) -> KeyStatus:
+        return KeyStatus(self.state, 0.0 if self.seconds is None else now + self.seconds, self.reason)

@@ -1,0 +1,290 @@
+"""The composition root: opens everything in order, introduces it to each other, serves, drains.
+
+Nothing below this module sees the settings: every object gets the plain values it needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import hashlib
+import logging
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from random import SystemRandom
+from socket import socket
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from tornado.web import Application
+
+from streamproxy.domain.keypool import Key, Upstream
+from streamproxy.domain.limits import LimitPolicy, parse_limits
+from streamproxy.handlers import routes
+from streamproxy.handlers.base import NotFoundHandler
+from streamproxy.handlers.cors import Cors
+from streamproxy.handlers.environment import Dependency, Environment
+from streamproxy.metrics import Metrics
+from streamproxy.services.admission import Admission, OnRedisDown
+from streamproxy.services.auth import Authenticator
+from streamproxy.services.calls import Calls, Timeouts
+from streamproxy.services.chat import ChatService
+from streamproxy.services.keys import KeyPool
+from streamproxy.services.leases import LeaseKeeper
+from streamproxy.services.models import ModelList
+from streamproxy.services.prompt import PromptPolicy, Prompts
+from streamproxy.services.settlement import Services
+from streamproxy.serving import ProxyServer
+from streamproxy.settings import Settings
+from streamproxy.stores.local import LocalLimits
+from streamproxy.stores.redis.connect import RedisLink, open_redis
+from streamproxy.stores.redis.keystates import RedisKeyStates
+from streamproxy.stores.redis.limits import RedisLimits
+from streamproxy.stores.redis.sessions import RedisSessions
+from streamproxy.stores.sql.connect import Database, open_sql
+from streamproxy.stores.sql.credentials import SqlCredentials
+from streamproxy.stores.sql.ledger import SqlLedger
+from streamproxy.stores.sql.users import SqlUsers
+from streamproxy.tokenizer import Tokenizer
+from streamproxy.upstream.client import AiohttpTransport
+
+log = logging.getLogger(__name__)
+
+# After drain_seconds the streams that still run are told so; this long they have to write their ending.
+ENDING_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What the supervisor decided for a worker before it was started. *redis_url* and *secret* are secrets."""
+
+    settings: Settings
+    secret: bytes
+    redis_url: str
+    worker: int = 0
+
+
+@dataclass(slots=True)
+class Worker:
+    """One worker's open parts, as ``serve`` needs them."""
+
+    application: Application
+    chat: ChatService
+    draining: bool = False
+
+
+@asynccontextmanager
+async def open_worker(start: Start) -> AsyncIterator[Worker]:
+    """Open everything a worker needs, innermost first, and close it in the other order."""
+    settings = start.settings
+    zone = ZoneInfo(settings.limits.timezone)
+    async with AsyncExitStack() as stack:
+        database = await open_sql(settings.database_url)
+        stack.push_async_callback(database.close)
+        redis = await open_redis(start.redis_url)
+        stack.push_async_callback(redis.close)
+        ledger = SqlLedger(database)
+        await ledger.start()
+        stack.push_async_callback(ledger.close)
+        transport = await stack.enter_async_context(AiohttpTransport(connect_timeout=settings.upstream.connect_timeout))
+        keys = KeyPool(
+            await _upstreams(settings, stack), states=RedisKeyStates(redis), clock=time.time, random=SystemRandom()
+        )
+        metrics = Metrics()
+        services = _services(
+            settings, redis=redis, ledger=ledger, keys=keys, transport=transport, zone=zone, metrics=metrics
+        )
+        chat = ChatService(services)
+        environment = Environment(
+            auth=_authenticator(start, database),
+            chat=chat,
+            models=ModelList(keys, transport, clock=time.time),
+            cors=Cors(settings.server.cors_origins),
+            # Without Redis a worker goes on by itself, unless the settings say that it must not.
+            dependencies=(
+                Dependency("sql", database, required=True),
+                Dependency("redis", redis, required=settings.limits.on_redis_down == "closed"),
+            ),
+            metrics=lambda: metrics.exposition(running=chat.running),
+            cookie=settings.auth.cookie,
+            guest=settings.guest_allowed,
+            max_body_bytes=settings.server.max_body_bytes,
+            heartbeat_seconds=settings.streams.heartbeat_seconds,
+            open_after_seconds=settings.streams.open_after_seconds,
+        )
+        worker = Worker(_application(environment), chat)
+        environment.draining = lambda: worker.draining
+        await _background(stack, services.leases.keep(), keys.keep_fresh())
+        yield worker
+
+
+def _services(
+    settings: Settings,
+    *,
+    redis: RedisLink,
+    ledger: SqlLedger,
+    keys: KeyPool,
+    transport: AiohttpTransport,
+    zone: ZoneInfo,
+    metrics: Metrics,
+) -> Services:
+    limits, timing = settings.limits, settings.upstream
+    sessions = RedisSessions(
+        redis,
+        ttl_seconds=settings.sessions.ttl_seconds,
+        max_tokens=settings.sessions.max_tokens,
+        max_messages=settings.sessions.max_messages,
+    )
+    admission = Admission(
+        RedisLimits(redis, zone=zone),
+        fallback=LocalLimits(workers=settings.server.workers, zone=zone, clock=time.time),
+        policy=LimitPolicy(
+            requests=parse_limits(limits.requests),
+            tokens=parse_limits(limits.tokens),
+            streams=limits.concurrent_streams,
+        ),
+        on_redis_down=OnRedisDown(limits.on_redis_down),
+    )
+    prompts = Prompts(_prompt_policy(settings), sessions=sessions, ledger=ledger, counters=Tokenizer(), clock=time.time)
+    timeouts = Timeouts(first_event=timing.first_event_timeout, idle=timing.idle_timeout, total=timing.total_timeout)
+    return Services(
+        admission=admission,
+        leases=LeaseKeeper(admission, sessions),
+        prompts=prompts,
+        calls=Calls(
+            keys,
+            transport,
+            timeouts=timeouts,
+            max_attempts=timing.max_attempts,
+            max_bytes=settings.streams.max_bytes,
+        ),
+        sessions=sessions,
+        ledger=ledger,
+        reply_reserve=limits.reply_reserve_tokens,
+        clock=time.time,
+        observe=metrics.observe,
+    )
+
+
+def _prompt_policy(settings: Settings) -> PromptPolicy:
+    return PromptPolicy(
+        windows=settings.models.windows,
+        default_window=settings.models.default_window,
+        reply_reserve=settings.sessions.reply_reserve_tokens,
+        context_tokens=settings.sessions.max_tokens,
+        ttl_seconds=settings.sessions.ttl_seconds,
+        wait_seconds=settings.sessions.wait_seconds,
+        rebuild=settings.sessions.rebuild,
+        sessions_need_redis=settings.limits.on_redis_down == "closed",
+    )
+
+
+def _authenticator(start: Start, database: Database) -> Authenticator:
+    return Authenticator(
+        SqlUsers(database),
+        SqlCredentials(database),
+        secret=start.secret,
+        guest=start.settings.guest_allowed,
+        cache_seconds=start.settings.auth.cache_seconds,
+    )
+
+
+async def _upstreams(settings: Settings, stack: AsyncExitStack) -> list[Upstream]:
+    """The configured upstreams, or the demo model when there are none."""
+    configured = [
+        Upstream(
+            name=entry.name,
+            dialect=entry.dialect,
+            base_url=entry.base_url,
+            models=entry.models,
+            keys=_keys(entry.name, [key.get_secret_value() for key in entry.api_keys]),
+            priority=entry.priority,
+            weight=entry.weight,
+        )
+        for entry in settings.all_upstreams
+    ]
+    if configured:
+        return configured
+    from streamproxy.demo import start_demo
+
+    demo = await start_demo()
+    stack.push_async_callback(demo.close)
+    log.warning("no upstream is configured: the built-in demo model answers (set OPENAI_API_KEY for a real one)")
+    return [Upstream("demo", "openai", demo.base_url, {"*": "*"}, _keys("demo", []))]
+
+
+def _keys(upstream: str, secrets: Sequence[str]) -> tuple[Key, ...]:
+    """One Key a secret; an upstream without keys (a model on this machine) gets one that sends nothing.
+
+    The id is a digest: it names the key in Redis, where the key itself must not stand.
+    """
+    return tuple(
+        Key(hashlib.sha256(f"{upstream} {secret}".encode()).hexdigest()[:24], secret) for secret in secrets or [""]
+    )
+
+
+async def _background(stack: AsyncExitStack, *work: Coroutine[Any, Any, None]) -> None:
+    for coroutine in work:
+        task = asyncio.create_task(coroutine)
+        stack.push_async_callback(_cancelled, task)
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def _application(environment: Environment) -> Application:
+    return Application(
+        [(pattern, handler, {"environment": environment}) for pattern, handler in routes()],
+        default_handler_class=NotFoundHandler,
+        default_handler_args={"environment": environment},
+        # Every handler writes its own line: Tornado's prints the query string.
+        log_function=lambda _handler: None,
+        serve_traceback=False,
+    )
+
+
+async def serve(start: Start, sockets: Sequence[socket], *, ready: Callable[[], None]) -> None:
+    """Serve on *sockets* until SIGTERM or SIGINT, then drain; a second signal stops at once.
+
+    *ready* is called once requests are being answered.
+    """
+    stop, hurry = asyncio.Event(), asyncio.Event()
+
+    def signalled() -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signalled)
+    async with open_worker(start) as worker:
+        server = ProxyServer(worker.application, trusted_proxies=start.settings.server.trusted_proxies)
+        server.add_sockets(sockets)
+        # What is alive now lives as long as the worker: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        log.info("worker %d is ready", start.worker)
+        ready()
+        await stop.wait()
+        await _drain(worker, server, grace=start.settings.server.drain_seconds, hurry=hurry)
+
+
+async def _drain(worker: Worker, server: ProxyServer, *, grace: float, hurry: asyncio.Event) -> None:
+    worker.draining = True
+    log.info("draining: %d streams are running", worker.chat.running)
+    if not await server.drain(grace=grace, hurry=hurry):
+        worker.chat.stop_all()
+        log.warning("ending %d streams that are still running", worker.chat.running)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ENDING_SECONDS):
+                await server.wait_until_idle()
+    await server.close_all_connections()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(ENDING_SECONDS):
+            await worker.chat.wait_until_idle()

@@ -1,0 +1,236 @@
+"""What every handler shares: request id, principal, bounded body, errors in one shape, CORS, the log line.
+
+Handlers parse, call one thing, and write. Errors of the tree become their own status and body; anything else is a
+defect: it is logged with its traceback under the request id, and the client reads ``internal_error``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from http.client import responses
+from typing import Any, ClassVar
+
+from tornado.http1connection import HTTP1Connection
+from tornado.web import HTTPError, RequestHandler, stream_request_body
+
+from streamproxy.domain.identity import Principal
+from streamproxy.errors import (
+    BadRequestError,
+    InternalServerError,
+    MethodNotAllowedError,
+    NotFoundError,
+    RequestTooLargeError,
+    StreamProxyError,
+    UnsupportedMediaTypeError,
+)
+from streamproxy.handlers.environment import Environment
+from streamproxy.log import access_line
+from streamproxy.wire import error as wire_error
+
+log = logging.getLogger(__name__)
+access = logging.getLogger("streamproxy.access")
+
+# Tornado reads at most this much of a body; what is over the application's own bound is dropped as it comes,
+# so that the client can be told why instead of meeting a closed connection.
+MAX_DISCARDED_BODY = 16 << 20
+# nginx's word for a client that left before the answer was complete.
+CLIENT_CLOSED_REQUEST = 499
+
+
+@stream_request_body
+class BaseHandler(RequestHandler):
+    """See the module. Subclasses that need no credential set ``public = True``."""
+
+    public: ClassVar[bool] = False
+    principal: Principal
+
+    def initialize(self, environment: Environment) -> None:
+        self.environment = environment
+        self.request_id = f"req_{secrets.token_urlsafe(12)}"
+        self.began = time.monotonic()
+        self.client_left = False
+        self.log_fields: dict[str, object] = {}
+        self._body = bytearray()
+        self._body_too_large = False
+        self._listening: asyncio.Task[Any] | None = None
+        self._logged = False
+        self.set_default_headers()
+
+    # -- before the method ----------------------------------------------------------------------------
+
+    async def prepare(self) -> None:
+        if isinstance(self.request.connection, HTTP1Connection):
+            self.request.connection.set_max_body_size(MAX_DISCARDED_BODY)
+        if self.request.method == "OPTIONS":
+            return
+        if self.environment.draining():
+            self.set_header("Connection", "close")
+        try:
+            await self.admit()
+        except StreamProxyError as refusal:
+            # The answer waits until the body was read: closing a socket with unread bytes in it resets the
+            # connection, and the client would never see why it was refused.
+            setattr(self, str(self.request.method).lower(), partial(self._refuse, refusal))
+
+    async def admit(self) -> None:
+        """Whatever may refuse the request before its body is looked at."""
+        if not self.public:
+            request = self.request
+            self.principal = await self.environment.authenticate(request.headers, request.cookies, request.host)
+
+    @staticmethod
+    async def _refuse(refusal: StreamProxyError, *_: str, **__: str) -> None:
+        raise refusal
+
+    def data_received(self, chunk: bytes) -> None:
+        if len(self._body) + len(chunk) > self.environment.max_body_bytes:
+            self._body_too_large = True
+            self._body.clear()
+        if not self._body_too_large:
+            self._body += chunk
+
+    @property
+    def json_body(self) -> bytes:
+        """The request's body; RequestTooLargeError over the bound, UnsupportedMediaTypeError for a form or file."""
+        if self._body_too_large:
+            raise RequestTooLargeError(f"The body is larger than {self.environment.max_body_bytes} bytes.")
+        kind = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if kind and kind != "application/json" and not kind.endswith("+json"):
+            raise UnsupportedMediaTypeError("Send the body as application/json.")
+        return bytes(self._body)
+
+    # -- while it works ---------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def while_client_listens(self) -> AsyncIterator[None]:
+        """Cancel what runs inside as soon as the client leaves, and end quietly then.
+
+        The cancellation comes once; what settles the request inside may await as it needs.
+        """
+        task = asyncio.current_task()
+        self._listening = task
+        try:
+            if self.client_left:
+                return
+            yield
+        except asyncio.CancelledError:
+            if not self.client_left or task is None:
+                raise
+            task.uncancel()
+        finally:
+            self._listening = None
+
+    def on_connection_close(self) -> None:
+        self.client_left = True
+        if self._listening is not None:
+            self._listening.cancel()
+
+    # -- the answer -----------------------------------------------------------------------------------
+
+    def set_default_headers(self) -> None:
+        # Tornado calls this from its constructor, before initialize, and again after every clear().
+        self.clear_header("Server")
+        environment: Environment | None = getattr(self, "environment", None)
+        if environment is None:
+            return
+        self.set_header("X-Request-Id", self.request_id)
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Referrer-Policy", "no-referrer")
+        self.set_header("Cache-Control", "no-store")
+        self.set_headers(environment.cors.answer(self.request.headers))
+
+    def set_headers(self, headers: Mapping[str, str]) -> None:
+        for name, value in headers.items():
+            self.set_header(name, value)
+
+    def compute_etag(self) -> None:
+        """No answer of ours is worth hashing: they are all their own."""
+
+    def write_json(self, body: bytes, *, status: int = 200) -> None:
+        self.set_status(status)
+        self.set_header("Content-Type", "application/json")
+        self.write(body)
+
+    def error_headers(self) -> Mapping[str, str]:
+        """Fields that belong on this handler's answers even when they fail."""
+        return {}
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        error = self._error_of(kwargs.get("exc_info"), status_code)
+        self.log_fields.setdefault("error", error.code)
+        self.set_headers(self.error_headers())
+        self.set_headers(wire_error.headers(error))
+        if isinstance(error, MethodNotAllowedError):
+            self.set_header("Allow", ", ".join(sorted(self.methods())))
+        self.write_json(wire_error.encode(error), status=error.status)
+        self.finish()
+
+    @classmethod
+    def methods(cls) -> set[str]:
+        """The methods this handler answers."""
+        unimplemented = RequestHandler._unimplemented_method  # tornado's own mark for "not written"
+        return {m for m in cls.SUPPORTED_METHODS if getattr(cls, m.lower()) is not unimplemented}
+
+    def _error_of(self, exc_info: Any, status_code: int) -> StreamProxyError:
+        error = exc_info[1] if exc_info else None
+        if isinstance(error, StreamProxyError):
+            return error
+        if isinstance(error, HTTPError) and error.status_code < 500:
+            return _of_status(error.status_code)
+        return _of_status(status_code) if error is None else InternalServerError("An error of ours; it is logged.")
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        if not isinstance(value, StreamProxyError | HTTPError):
+            log.error("request %s failed", self.request_id, exc_info=(typ, value, tb))
+
+    async def options(self, *_: str, **__: str) -> None:
+        self.set_headers(self.environment.cors.preflight(self.request.headers))
+        self.set_status(204)
+
+    # -- the line in the log ------------------------------------------------------------------------------
+
+    def on_finish(self) -> None:
+        self.log_request()
+
+    def log_request(self) -> None:
+        """One line a request, when it is over. Never content, credential or query."""
+        if self._logged:
+            return
+        self._logged = True
+        status = CLIENT_CLOSED_REQUEST if self.client_left else self.get_status()
+        principal: Principal | None = getattr(self, "principal", None)
+        fields = {
+            "request_id": self.request_id,
+            "method": self.request.method,
+            "path": self.request.path,
+            "status": status,
+            "ms": int((time.monotonic() - self.began) * 1000),
+            "principal": principal.id if principal else None,
+            **self.log_fields,
+        }
+        access_line(access, fields)
+
+
+class NotFoundHandler(BaseHandler):
+    """Every path that no route knows."""
+
+    public = True
+
+    async def admit(self) -> None:
+        raise NotFoundError("There is nothing at this path.")
+
+
+def _of_status(status: int) -> StreamProxyError:
+    if status == 404:
+        return NotFoundError("There is nothing at this path.")
+    if status == 405:
+        return MethodNotAllowedError("This path does not know this method.")
+    if status >= 500:
+        return InternalServerError("An error of ours; it is logged.")
+    return BadRequestError(responses.get(status, "Bad request"))

@@ -1,0 +1,61 @@
+"""What the handlers are given: plain values and the services they call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from http.cookies import Morsel
+
+from tornado.httputil import HTTPHeaders
+
+from streamproxy.domain.identity import Principal
+from streamproxy.domain.ports import Pingable
+from streamproxy.handlers.cors import Cors
+from streamproxy.services.auth import Authenticator
+from streamproxy.services.chat import ChatService
+from streamproxy.services.models import ModelList
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """A store that readiness looks at; without a *required* one the worker takes no new requests."""
+
+    name: str
+    store: Pingable
+    required: bool
+
+
+@dataclass(slots=True)
+class Environment:
+    """One worker's services, as the handlers see them. Seconds and bytes as named."""
+
+    auth: Authenticator
+    chat: ChatService
+    models: ModelList
+    cors: Cors
+    dependencies: Sequence[Dependency]
+    metrics: Callable[[], bytes]
+    cookie: str
+    guest: bool
+    max_body_bytes: int
+    heartbeat_seconds: float
+    open_after_seconds: float
+    draining: Callable[[], bool] = field(default=lambda: False)
+
+    async def authenticate(self, headers: HTTPHeaders, cookies: Mapping[str, Morsel[str]], host: str) -> Principal:
+        """The principal of a request; AuthenticationError when there is none."""
+        cookie = cookies[self.cookie].value if self.cookie in cookies and from_own_page(headers, host) else None
+        return await self.auth.authenticate(headers.get("Authorization"), cookie=cookie)
+
+
+def from_own_page(headers: HTTPHeaders, host: str) -> bool:
+    """Whether a browser says that our own page sent this: else a cookie proves nothing (CSRF).
+
+    https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header; without it (plain HTTP on another host than
+    localhost) the Origin field decides, which every browser sends with a POST.
+    """
+    site = headers.get("Sec-Fetch-Site")
+    if site is not None:
+        return site in {"same-origin", "none"}
+    origin = headers.get("Origin")
+    return origin is None or origin.partition("://")[2] == host

@@ -1,0 +1,52 @@
+"""The chat page at ``/`` and its files, under a content-security policy that lets nothing else in."""
+
+from __future__ import annotations
+
+import importlib.resources
+from collections.abc import Mapping
+from functools import cache
+
+from streamproxy.errors import AuthenticationError, NotFoundError
+from streamproxy.handlers.base import BaseHandler
+
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+)
+_KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+
+
+class PageHandler(BaseHandler):
+    """Sends the page's files. Where guests may chat, the page signs them in with a cookie of their own."""
+
+    public = True
+
+    async def get(self, name: str = "") -> None:
+        name = name or "index.html"
+        files = page_files()
+        if name not in files:
+            raise NotFoundError("There is nothing at this path.")
+        if name == "index.html" and self.environment.guest:
+            await self._welcome_guest()
+        self.set_header("Content-Type", f"{_KINDS[name.rpartition('.')[2]]}; charset=utf-8")
+        self.set_header("Content-Security-Policy", _POLICY)
+        self.write(files[name])
+
+    async def _welcome_guest(self) -> None:
+        environment, request = self.environment, self.request
+        try:
+            await environment.authenticate(request.headers, request.cookies, request.host)
+        except AuthenticationError:
+            bearer = await environment.auth.issue_guest()
+            secure = request.protocol == "https"
+            self.set_cookie(environment.cookie, bearer, httponly=True, samesite="Strict", secure=secure, path="/")
+
+
+@cache
+def page_files() -> Mapping[str, bytes]:
+    """The page's files by name, read once."""
+    folder = importlib.resources.files("streamproxy") / "static"
+    return {f.name: f.read_bytes() for f in folder.iterdir() if f.name.rpartition(".")[2] in _KINDS}
+
+
+ROUTES = [(r"/", PageHandler), (r"/static/([a-z0-9.-]+)", PageHandler)]

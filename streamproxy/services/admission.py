@@ -1,0 +1,118 @@
+"""Admission: a request's way through the limits, also on the day Redis is away.
+
+Then ``on_redis_down`` decides: ``local`` counts in this worker's memory with its share of each limit,
+``closed`` refuses (an unmetered request costs money), ``open`` admits everything.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from streamproxy.domain.identity import Principal
+from streamproxy.domain.limits import Ask, Decision, LimitPolicy, Reservation, Standing
+from streamproxy.domain.ports import LimitStore
+from streamproxy.errors import QuotaError, RateLimitError, StoreUnavailableError
+
+log = logging.getLogger(__name__)
+
+
+class OnRedisDown(StrEnum):
+    """The setting ``limits.on_redis_down``."""
+
+    LOCAL = "local"
+    CLOSED = "closed"
+    OPEN = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """What a request got: a reservation, or the refusal to raise. *standings* are for the answer's fields."""
+
+    reservation: Reservation | None
+    standings: tuple[Standing, ...] = ()
+    refusal: RateLimitError | None = None
+
+
+_MESSAGES = {
+    "requests": "Too many requests in this time window.",
+    "tokens": "Too many tokens in this time window.",
+    "streams": "Too many answers are running at once.",
+    "calendar-day": "The day's limit is used up.",
+}
+
+
+class Admission:
+    """Reserves before a call and settles after it, by one policy."""
+
+    def __init__(
+        self, limits: LimitStore, *, fallback: LimitStore, policy: LimitPolicy, on_redis_down: OnRedisDown
+    ) -> None:
+        self.policy = policy
+        self._limits = limits
+        self._fallback = fallback
+        self._on_redis_down = on_redis_down
+
+    async def reserve(self, principal: Principal, request_id: str, *, tokens: int, at_least: int) -> Admitted:
+        """Take one request, *tokens* tokens and a running place, or none of them.
+
+        Where the windows have less room than *tokens*, what is left will do if it is *at_least* so much.
+        StoreUnavailableError when Redis is away and the settings say to refuse then.
+        """
+        decision = await self._ask(Ask(principal.id, request_id, self.policy, tokens))
+        if decision is None:
+            return Admitted(None)
+        if decision.refused_by == "tokens":
+            room = min(s.remaining for s in decision.standings if s.unit == "tokens")
+            if at_least <= room < tokens:
+                decision = await self._ask(Ask(principal.id, request_id, self.policy, room)) or decision
+        refusal = _refusal(decision) if decision.reservation is None else None
+        return Admitted(decision.reservation, decision.standings, refusal)
+
+    async def _ask(self, ask: Ask) -> Decision | None:
+        """The store's decision, None for "admit without counting"."""
+        try:
+            return await self._limits.reserve(ask)
+        except StoreUnavailableError:
+            if self._on_redis_down is OnRedisDown.CLOSED:
+                raise
+            return await self._fallback.reserve(ask) if self._on_redis_down is OnRedisDown.LOCAL else None
+
+    async def extend(self, reservation: Reservation | None, tokens: int) -> Reservation | None:
+        """*tokens* more for a running answer; None when there is no room."""
+        if reservation is None:
+            return None
+        try:
+            return await self._store(reservation).extend(reservation, tokens)
+        except StoreUnavailableError:
+            # The running answer goes on; what it uses is settled when Redis is back, or lost with it.
+            return reservation
+
+    async def settle(self, reservation: Reservation | None, *, tokens: int) -> None:
+        if reservation is not None:
+            try:
+                await self._store(reservation).settle(reservation, tokens)
+            except StoreUnavailableError:
+                log.warning("limits not settled: Redis is away; the place frees itself with its lease")
+
+    async def refund(self, reservation: Reservation | None) -> None:
+        if reservation is not None:
+            try:
+                await self._store(reservation).refund(reservation)
+            except StoreUnavailableError:
+                log.warning("limits not refunded: Redis is away")
+
+    async def renew(self, reservations: Sequence[Reservation]) -> None:
+        """Prolong the running places; StoreUnavailableError when Redis is away."""
+        await self._limits.renew([r for r in reservations if not r.local])
+
+    def _store(self, reservation: Reservation) -> LimitStore:
+        return self._fallback if reservation.local else self._limits
+
+
+def _refusal(decision: Decision) -> RateLimitError:
+    by = decision.refused_by or "requests"
+    kind = QuotaError if by == "calendar-day" else RateLimitError
+    return kind(_MESSAGES[by], retry_after=decision.retry_after)

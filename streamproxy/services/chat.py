@@ -1,0 +1,40 @@
+"""The verb the handlers use: chat. Everything about one request happens in the Exchange it returns."""
+
+from __future__ import annotations
+
+import secrets
+
+from streamproxy.domain.streams import EndReason
+from streamproxy.errors import UpstreamError
+from streamproxy.services.exchange import Exchange
+from streamproxy.services.order import Interruption, Order
+from streamproxy.services.settlement import Services
+
+
+def new_stream_id() -> str:
+    """128 random bits, never reused."""
+    return f"st_{secrets.token_urlsafe(16)}"
+
+
+class ChatService:
+    """Opens exchanges, and ends them when the worker has to stop."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def exchange(self, order: Order) -> Exchange:
+        """One request's way; use it as ``async with``."""
+        return Exchange(self._services, order)
+
+    @property
+    def running(self) -> int:
+        return len(self._services.running)
+
+    def stop_all(self) -> None:
+        """End every running exchange with an error that says why."""
+        error = UpstreamError("The server is restarting; please ask again.", code="server_shutdown")
+        self._services.running.interrupt_all(Interruption(EndReason.UPSTREAM_ERROR, error))
+
+    async def wait_until_idle(self) -> None:
+        """Return when no exchange runs any more, settled and recorded."""
+        await self._services.running.idle()

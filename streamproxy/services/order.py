@@ -1,0 +1,70 @@
+"""What a client orders, and how an order is broken off from outside."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from streamproxy.domain.identity import Principal
+from streamproxy.domain.streams import EndReason
+from streamproxy.errors import StreamProxyError
+from streamproxy.wire.chat import ChatRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a client asks for. *trace* are the tracing fields to forward; *endpoint* names the way in."""
+
+    principal: Principal
+    request: ChatRequest
+    request_id: str
+    stream_id: str
+    endpoint: str
+    session_id: str | None = None
+    trace: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Interruption:
+    """Why a stream is to end before the upstream ends it. *error* is None for a valid ending."""
+
+    reason: EndReason
+    error: StreamProxyError | None = None
+
+
+class Running:
+    """The exchanges under way, with a way to wait for the last of them."""
+
+    def __init__(self) -> None:
+        self._exchanges: set[Interruptible] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def __len__(self) -> int:
+        return len(self._exchanges)
+
+    def add(self, exchange: Interruptible) -> None:
+        self._exchanges.add(exchange)
+        self._idle.clear()
+
+    def discard(self, exchange: Interruptible) -> None:
+        self._exchanges.discard(exchange)
+        if not self._exchanges:
+            self._idle.set()
+
+    def interrupt_all(self, interruption: Interruption) -> None:
+        for exchange in list(self._exchanges):
+            exchange.interrupt(interruption)
+
+    async def idle(self) -> None:
+        """Return when none is under way."""
+        await self._idle.wait()
+
+
+class Interruptible(Protocol):
+    """A running exchange, as those see it who may have to end it."""
+
+    def interrupt(self, interruption: Interruption) -> None:
+        """End it: the upstream is closed at once, the client gets its ending."""

@@ -1,0 +1,131 @@
+"""Tornado's HTTP server with the settings a proxy of long answers needs, and a way to stop that cuts nobody.
+
+Tornado waits an hour for an idle connection and for ever for a body by default, knows no public way to close idle
+connections, and leaves dead peers to the kernel's fifteen minutes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from tornado.http1connection import HTTP1ServerConnection
+from tornado.httpserver import HTTPServer
+from tornado.httputil import (
+    HTTPConnection,
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    RequestStartLine,
+    ResponseStartLine,
+)
+from tornado.iostream import IOStream
+from tornado.web import Application
+
+# Above nginx's upstream keepalive_timeout (30 s here), or nginx would reuse a connection that is just closing.
+IDLE_SECONDS = 75
+BODY_SECONDS = 30
+MAX_HEADER_SIZE = 16384
+# Unacknowledged for so long, a peer is gone: no FIN comes from a cut cable.
+USER_TIMEOUT_MS = 20_000
+# Bounds what the kernel keeps for a slow reader.
+SEND_BUFFER = 128 * 1024
+
+
+class ProxyServer(HTTPServer):
+    """An HTTPServer that knows which of its connections are idle."""
+
+    def initialize(self, application: Application, *, trusted_proxies: Sequence[str]) -> None:  # type: ignore[override]
+        self._busy: set[HTTP1ServerConnection] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        super().initialize(
+            application,
+            xheaders=True,
+            trusted_downstream=list(trusted_proxies),
+            idle_connection_timeout=IDLE_SECONDS,
+            body_timeout=BODY_SECONDS,
+            max_header_size=MAX_HEADER_SIZE,
+            max_buffer_size=8 << 20,
+        )
+
+    def handle_stream(self, stream: IOStream, address: Any) -> None:
+        stream.set_nodelay(True)
+        if stream.socket.family in (socket.AF_INET, socket.AF_INET6):
+            stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+        stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        super().handle_stream(stream, address)
+
+    def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
+        # Tornado calls this when it begins to wait for a request, which is when the last one is over.
+        if isinstance(server_conn, HTTP1ServerConnection):
+            self._set_idle(server_conn)
+            return _BusyFromHeaders(
+                super().start_request(server_conn, request_conn), lambda: self._set_busy(server_conn)
+            )
+        return super().start_request(server_conn, request_conn)
+
+    def on_close(self, server_conn: object) -> None:
+        if isinstance(server_conn, HTTP1ServerConnection):
+            self._set_idle(server_conn)
+        super().on_close(server_conn)
+
+    def _set_busy(self, connection: HTTP1ServerConnection) -> None:
+        self._busy.add(connection)
+        self._idle.clear()
+
+    def _set_idle(self, connection: HTTP1ServerConnection) -> None:
+        self._busy.discard(connection)
+        if not self._busy:
+            self._idle.set()
+
+    @property
+    def busy(self) -> int:
+        """Connections with a request under way."""
+        return len(self._busy)
+
+    def close_idle(self) -> None:
+        """Close the connections on which nobody waits for anything."""
+        for connection in self._connections - self._busy:
+            connection.stream.close()
+
+    async def drain(self, *, grace: float, hurry: asyncio.Event) -> bool:
+        """Stop accepting, let running requests end for *grace* seconds or until *hurry*; True when all did.
+
+        The second of waiting before idle connections are closed is for those just accepted, whose request is on
+        its way: without it a rolling restart cut one to five clients.
+        """
+        self.stop()
+        deadline = asyncio.get_running_loop().time() + grace
+        waiting = asyncio.create_task(hurry.wait())
+        await asyncio.wait({waiting}, timeout=min(1.0, grace))
+        self.close_idle()
+        idle = asyncio.create_task(self._idle.wait())
+        left = max(deadline - asyncio.get_running_loop().time(), 0)
+        await asyncio.wait({waiting, idle}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        idle.cancel()
+        return not self._busy
+
+    async def wait_until_idle(self) -> None:
+        """Return when no request is under way any more."""
+        await self._idle.wait()
+
+
+class _BusyFromHeaders(HTTPMessageDelegate):
+    """Tells when a request's headers have come; hands everything on."""
+
+    def __init__(self, inner: HTTPMessageDelegate, begun: Callable[[], None]) -> None:
+        self._inner = inner
+        self._begun = begun
+        self.data_received = inner.data_received  # type: ignore[method-assign]
+        self.finish = inner.finish  # type: ignore[method-assign]
+        self.on_connection_close = inner.on_connection_close  # type: ignore[method-assign]
+
+    def headers_received(
+        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
+    ) -> Awaitable[None] | None:
+        self._begun()
+        return self._inner.headers_received(start_line, headers)

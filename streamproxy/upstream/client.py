@@ -1,0 +1,111 @@
+"""The one aiohttp session all upstream calls go through, and what its failures mean.
+
+aiohttp's defaults are made for short answers: a total time limit of 300 s cuts long ones, a pool
+limit of 100 makes the 101st stream wait in silence, a shared cookie jar replays one tenant's cookies
+to another, redirects carry the body to a foreign host. All of them are off here; the time limits that
+count are the exchange's own (``services.exchange``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
+from multidict import CIMultiDictProxy
+
+from streamproxy.errors import UpstreamError, UpstreamTimeoutError
+
+USER_AGENT = "streamproxy"
+# Gateways send content-security policies and cookies of this size; aiohttp's own bound is 8190 bytes.
+MAX_FIELD_SIZE = 32768
+READ_BUFFER_SIZE = 1 << 16
+# identity: what we do not have to unpack cannot be truncated in silence (gzip cut short reads as a clean end).
+_FIXED_HEADERS = {"Accept-Encoding": "identity", "User-Agent": USER_AGENT}
+_ENCODINGS_WE_READ = frozenset({"", "identity", "gzip", "deflate"})
+
+_BROKEN = (aiohttp.ClientError, HttpProcessingError, ConnectionError, EOFError)
+
+
+class AiohttpTransport:
+    """Fills ``domain.ports.UpstreamTransport``. Use as ``async with``."""
+
+    def __init__(self, *, connect_timeout: float) -> None:
+        self._connect_timeout = connect_timeout
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(
+                total=None, connect=self._connect_timeout, sock_connect=self._connect_timeout, sock_read=None
+            ),
+            headers=_FIXED_HEADERS,
+            max_field_size=MAX_FIELD_SIZE,
+            read_bufsize=READ_BUFFER_SIZE,
+            trust_env=False,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def open(self, url: str, *, headers: Mapping[str, str], body: bytes | None) -> AiohttpReply:
+        if self._session is None:
+            raise RuntimeError("the transport is used before it was entered")
+        method = "GET" if body is None else "POST"
+        try:
+            response = await self._session.request(method, url, data=body, headers=headers, allow_redirects=False)
+        except aiohttp.ConnectionTimeoutError as exc:
+            seconds = self._connect_timeout
+            raise UpstreamTimeoutError(
+                f"the upstream took no connection within {seconds:g} s", code="upstream_connect_timeout"
+            ) from exc
+        except aiohttp.ClientConnectorError as exc:
+            raise UpstreamError("the upstream cannot be reached", code="upstream_unreachable") from exc
+        except (*_BROKEN, ValueError) as exc:
+            raise _translated(exc) from exc
+        return AiohttpReply(response)
+
+
+class AiohttpReply:
+    """Fills ``domain.ports.UpstreamReply``."""
+
+    __slots__ = ("_response", "headers", "status")
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+        self.status = response.status
+        self.headers: CIMultiDictProxy[str] = response.headers
+
+    async def batch(self) -> bytes:
+        if self.headers.get("Content-Encoding", "").lower() not in _ENCODINGS_WE_READ:
+            raise UpstreamError("the upstream answered in an encoding nobody asked for", code="upstream_malformed")
+        try:
+            return await self._response.content.readany()
+        except _BROKEN as exc:
+            raise _translated(exc) from exc
+
+    def close(self) -> None:
+        self._response.close()
+
+    async def finish(self) -> None:
+        # The last chunk of a chunked body nearly always came with the last event. Where it did not, a
+        # new connection costs less than waiting for it.
+        if self._response.content.at_eof():
+            self._response.release()
+        else:
+            self._response.close()
+
+
+def _translated(error: Exception) -> UpstreamError:
+    """Never copy the message or ``status`` of an aiohttp error: it says 400 of its own for garbage."""
+    if isinstance(error, (aiohttp.ClientResponseError, HttpProcessingError, ValueError)):
+        return UpstreamError("the upstream answered with something that is not HTTP", code="upstream_malformed")
+    return UpstreamError("the upstream closed the connection", code="upstream_disconnected")
