@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -31,14 +32,25 @@ class PostgresServer:
         data = self._folder / "data"
         command = [initdb, "-D", str(data), "-U", USER, "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C"]
         subprocess.run(command, check=True, user=account, stdout=subprocess.DEVNULL)
+        self.launch()
+
+    def launch(self) -> None:
+        """Run the server on its data: the first time, and again after ``halt``."""
         options = ["-p", str(self.port), "-h", "127.0.0.1", "-k", str(self._folder), "-c", "fsync=off"]
         postgres = find_program("postgres", package="postgresql")
+        command = [postgres, "-D", str(self._folder / "data"), *options]
         self._process = subprocess.Popen(
-            [postgres, "-D", str(data), *options], user=account, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command, user=self._account(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         ready = find_program("pg_isready", package="postgresql")
         probe = [ready, "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         wait_until(lambda: subprocess.run(probe, check=False).returncode == 0, "postgres answers", 30)
+
+    def halt(self) -> None:
+        """Cut every connection at once, keep the data (an "immediate shutdown")."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGQUIT)
+        self._process.wait()
 
     @staticmethod
     def _account() -> str | None:

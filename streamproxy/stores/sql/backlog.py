@@ -1,0 +1,96 @@
+"""What waits to be written to the ledger: bounded by entries and by bytes, in order of arrival."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, TypeAlias
+
+from streamproxy.errors import StoreUnavailableError
+
+Fields: TypeAlias = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entry:
+    """One stream's rows. *done* resolves when they are committed, or fails with what refused them."""
+
+    usage: Fields
+    messages: Sequence[Fields]
+    done: asyncio.Future[None] = field(repr=False)
+
+    @property
+    def stream_id(self) -> str:
+        return str(self.usage["stream_id"])
+
+    @property
+    def size(self) -> int:
+        """Roughly its characters in memory: messages are all that can be large."""
+        return 1024 + sum(len(m["message"]) for m in self.messages)
+
+    def settle(self, fault: Exception | None = None) -> None:
+        """Tell who waits."""
+        if fault is None:
+            self.done.set_result(None)
+        else:
+            self.done.set_exception(fault)
+            # Marked as seen: that its waiter has gone must not turn into a warning at garbage collection.
+            self.done.exception()
+
+
+class Backlog:
+    """A queue that is refused to, not waited on, when it is full: memory is the worker's, not one client's."""
+
+    def __init__(self, *, max_entries: int, max_bytes: int) -> None:
+        self._max_entries = max_entries
+        self._max_bytes = max_bytes
+        self._entries: deque[Entry] = deque()
+        self._bytes = 0
+        self._closed = True
+        self._arrived = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def open(self) -> None:
+        self._closed = False
+
+    def close(self) -> None:
+        """Take no more; ``next_batch`` hands out what is there and then ends."""
+        self._closed = True
+        self._arrived.set()
+
+    def put(self, entry: Entry) -> None:
+        """StoreUnavailableError when it is full or closed."""
+        if self._closed:
+            raise StoreUnavailableError("The ledger is closed.")
+        if len(self._entries) >= self._max_entries or self._bytes + entry.size > self._max_bytes:
+            raise StoreUnavailableError("The ledger is full: the database has not answered for too long.")
+        self._entries.append(entry)
+        self._bytes += entry.size
+        self._arrived.set()
+
+    async def next_batch(self, most: int) -> list[Entry]:
+        """Wait until something is there and return up to *most* of it; empty when closed and drained.
+
+        What is returned still counts as waiting until ``drop``: it is still in memory.
+        """
+        while not self._entries and not self._closed:
+            self._arrived.clear()
+            await self._arrived.wait()
+        return list(islice(self._entries, most))
+
+    def drop(self, batch: Sequence[Entry]) -> None:
+        """The oldest ones, *batch*, are settled."""
+        for entry in batch:
+            self._entries.popleft()
+            self._bytes -= entry.size
+
+    def drain(self) -> list[Entry]:
+        """Take out everything."""
+        rest = list(self._entries)
+        self.drop(rest)
+        return rest

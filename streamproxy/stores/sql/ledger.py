@@ -1,0 +1,136 @@
+"""The ledger in SQL: usage and history, written in group commit.
+
+``write`` enqueues and waits. One task per worker commits all that has piled up while the last commit
+ran: an idle ledger commits at once, a busy one a batch at a time, and SQLite never sees two writers of
+one process.
+
+While the database is locked, full or away, writes wait and are tried again with growing pauses. Nothing
+is lost that was acknowledged; what was not is in memory, bounded in entries and bytes, and beyond that
+``write`` raises StoreUnavailableError. A row that the database refuses for its own sake fails alone.
+Each entry is idempotent by its stream id, so a commit whose answer was lost is simply repeated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+from streamproxy.domain.ports import UsageSummary
+from streamproxy.domain.streams import HistoryMessage, UsageRecord
+from streamproxy.errors import StoreUnavailableError
+from streamproxy.stores.sql import records
+from streamproxy.stores.sql.backlog import Backlog, Entry
+from streamproxy.stores.sql.connect import Database
+
+logger = logging.getLogger(__name__)
+
+# One transaction: large enough that the commit's own cost is gone, small enough to hold SQLite's only
+# write lock for some ten milliseconds.
+BATCH = 200
+# Bounds of what waits in one worker while the database is away: at 10 streams a second, a quarter of an hour.
+MAX_ENTRIES = 10_000
+MAX_BYTES = 64 * 1024 * 1024
+FIRST_PAUSE = 0.05
+LONGEST_PAUSE = 2.0
+
+
+class SqlLedger:
+    """Fills ``domain.ports.Ledger``. ``start`` it in the loop it serves, ``close`` it in the same."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        max_entries: int = MAX_ENTRIES,
+        max_bytes: int = MAX_BYTES,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._database = database
+        self._backlog = Backlog(max_entries=max_entries, max_bytes=max_bytes)
+        self._sleep = sleep
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Entries not yet committed: a gauge that grows when the database is in trouble."""
+        return len(self._backlog)
+
+    async def start(self) -> None:
+        self._backlog.open()
+        self._task = asyncio.create_task(self._commit_all(), name="ledger")
+
+    async def close(self, within: float = 10.0) -> None:
+        """Write what waits, for at most *within* seconds; the rest fails and is counted in the log."""
+        self._backlog.close()
+        if self._task is None:
+            return
+        await asyncio.wait({self._task}, timeout=within)
+        self._task.cancel()
+        await asyncio.wait({self._task})
+        self._task = None
+        lost = [entry for entry in self._backlog.drain() if not entry.done.done()]
+        for entry in lost:
+            entry.settle(StoreUnavailableError("The ledger was closed before the database answered."))
+        if lost:
+            logger.error("%d streams were not written to the ledger: the database did not answer", len(lost))
+
+    async def write(self, record: UsageRecord, history: Sequence[HistoryMessage]) -> None:
+        """Write both in one transaction; returns when they are committed. Once per ``stream_id``.
+
+        Cancelling the caller does not withdraw the rows. StoreUnavailableError when the backlog is full
+        or the ledger closed, BadRequestError or ConflictError when the database refuses these very rows.
+        """
+        done = asyncio.get_running_loop().create_future()
+        entry = Entry(records.usage_row(record), [records.message_row(m) for m in history], done)
+        self._backlog.put(entry)
+        await asyncio.shield(done)
+
+    async def history(
+        self, user_id: str, *, session_id: str | None = None, limit: int = 200
+    ) -> Sequence[HistoryMessage]:
+        """The newest *limit* messages of the user (of one session when given), oldest first."""
+        async with self._database.read() as connection:
+            return await records.read_history(connection, user_id, session_id=session_id, limit=limit)
+
+    async def usage_by_day(self, user_id: str, *, since: float) -> Sequence[UsageSummary]:
+        """One summary a UTC day and model, by day, of streams that began at *since* (epoch seconds) or later."""
+        async with self._database.read() as connection:
+            return await records.read_usage(connection, user_id, since=since)
+
+    async def _commit_all(self) -> None:
+        while batch := await self._backlog.next_batch(BATCH):
+            await self._commit(batch)
+            self._backlog.drop(batch)
+
+    async def _commit(self, batch: Sequence[Entry]) -> None:
+        """Commit *batch*, however long it takes; halve it until the rows the database refuses stand alone."""
+        try:
+            await self._insist(batch)
+        except Exception as exc:  # noqa: BLE001
+            # Even a defect of ours fails its own rows only, never the task that writes everybody's.
+            if len(batch) == 1:
+                batch[0].settle(exc)
+                logger.warning("the ledger refused stream %s: %s", batch[0].stream_id, type(exc).__name__)
+                return
+            middle = len(batch) // 2
+            await self._commit(batch[:middle])
+            await self._commit(batch[middle:])
+        else:
+            for entry in batch:
+                entry.settle()
+
+    async def _insist(self, batch: Sequence[Entry]) -> None:
+        """Commit *batch* in one transaction, again and again while the database is unavailable."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                async with self._database.write() as connection:
+                    await records.insert_entries(connection, batch)
+            except StoreUnavailableError as exc:
+                if pause == FIRST_PAUSE:
+                    logger.warning("the ledger waits for the database: %s", type(exc.__cause__).__name__)
+                await self._sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+            else:
+                return

@@ -1,0 +1,84 @@
+"""The ledger's rows: from values to rows and back, and its three statements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from datetime import date, timedelta
+from typing import Any
+
+from sqlalchemy import Integer, cast, func, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from streamproxy.domain.ports import UsageSummary
+from streamproxy.domain.streams import HistoryMessage, UsageRecord
+from streamproxy.stores.sql.backlog import Entry, Fields
+from streamproxy.stores.sql.models import messages, usage
+
+_EPOCH = date(1970, 1, 1)
+_DAY_SECONDS = 86400
+
+
+def usage_row(record: UsageRecord) -> Fields:
+    """The row of *record* in ``usage``."""
+    row = asdict(record)
+    tokens = row.pop("usage")
+    row["day"] = int(record.created // _DAY_SECONDS)
+    row["end_reason"] = record.end_reason.value
+    return {name: _storable(value) for name, value in (row | tokens).items()}
+
+
+def message_row(message: HistoryMessage) -> Fields:
+    """The row of *message* in ``messages``."""
+    return {name: _storable(value) for name, value in asdict(message).items()}
+
+
+def _storable(value: Any) -> Any:
+    """A client chooses model names and messages: NUL and lone surrogates, which no database stores, are replaced."""
+    if isinstance(value, str):
+        return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+    return value
+
+
+async def insert_entries(connection: AsyncConnection, batch: Sequence[Entry]) -> None:
+    """Insert the entries whose stream is not in the ledger yet; the others change nothing."""
+    first = {entry.stream_id: entry for entry in reversed(batch)}
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(usage).on_conflict_do_nothing().returning(usage.c.stream_id)
+    new = await connection.execute(statement, [entry.usage for entry in first.values()])
+    said = [row for stream_id in new.scalars() for row in first[stream_id].messages]
+    if said:
+        await connection.execute(insert(messages), said)
+
+
+async def read_history(
+    connection: AsyncConnection, user_id: str, *, session_id: str | None, limit: int
+) -> list[HistoryMessage]:
+    """The newest *limit* messages, oldest first."""
+    columns = [messages.c[field.name] for field in fields(HistoryMessage)]
+    query = select(*columns).where(messages.c.user_id == user_id)
+    if session_id is not None:
+        query = query.where(messages.c.session_id == session_id)
+    newest = (messages.c.created.desc(), messages.c.stream_id.desc(), messages.c.position.desc())
+    rows = await connection.execute(query.order_by(*newest).limit(limit))
+    return [HistoryMessage(*row) for row in reversed(rows.all())]
+
+
+async def read_usage(connection: AsyncConnection, user_id: str, *, since: float) -> list[UsageSummary]:
+    """Sums by UTC day and model."""
+    estimated = cast(usage.c.estimated, Integer)
+    sums = [func.sum(column) for column in (usage.c.prompt_tokens, usage.c.completion_tokens, estimated)]
+    query = (
+        select(usage.c.day, usage.c.model, func.count(), *sums)
+        .where(usage.c.user_id == user_id, usage.c.created >= since)
+        .group_by(usage.c.day, usage.c.model)
+        .order_by(usage.c.day, usage.c.model)
+    )
+    rows = await connection.execute(query)
+    # PostgreSQL sums 64-bit columns to Decimal.
+    return [UsageSummary(_iso(day), model, *map(int, counts)) for day, model, *counts in rows]
+
+
+def _iso(day: int) -> str:
+    return (_EPOCH + timedelta(days=day)).isoformat()
