@@ -13,6 +13,9 @@ from tornado.ioloop import IOLoop
 from tests.support.postgres_server import PostgresServer
 from tests.support.redis_server import RedisServer
 
+# Shared proxies and the scripted upstream of the black-box tests.
+pytest_plugins = ("tests.support.proxies",)
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Every coroutine test runs on its own Tornado loop (pytest-tornado's gen_test)."""

@@ -1,0 +1,161 @@
+"""A real proxy process for black-box tests: started by its command, steered by its environment.
+
+A proxy must stop well too: ``stop`` sends SIGTERM and fails the test when the exit code is not 0 or
+when the log holds a traceback or a sign of a lost task, whatever the test itself has found.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.support.processes import free_port, wait_until
+
+# What asyncio, Tornado and Python itself print when something was lost or broke.
+FAULTS = (
+    "Traceback (most recent call last)",
+    "exception was never retrieved",
+    "was never awaited",
+    "Task was destroyed but it is pending",
+    "Unclosed client session",
+    "Unclosed connection",
+    "Uncaught exception",
+    "Fatal Python error",
+)
+STOP_SECONDS = 40
+START_SECONDS = 40
+# Many, because a test may make some of them cool down, and every test deserves healthy ones.
+KEYS = 240
+MODELS = ("gpt-4o-mini", "scripted")
+
+
+def provider_keys(count: int = KEYS) -> tuple[str, ...]:
+    """Provider credentials that look like real ones, to be searched for where they must not be."""
+    return tuple(f"sk-planted-{i:03d}-{secrets.token_hex(8)}" for i in range(count))
+
+
+class ProxyProcess:
+    """``streamproxy serve`` with its own data folder, one upstream and any further settings.
+
+    *settings* are named as in the environment without the prefix (``STREAMS__HEARTBEAT_SECONDS``).
+    """
+
+    def __init__(
+        self, folder: Path, *, upstream: str, redis_url: str, settings: Mapping[str, str] | None = None
+    ) -> None:
+        self.port = free_port()
+        self.secret = secrets.token_urlsafe(48)
+        self.keys = provider_keys()
+        self._folder = folder
+        self._log = folder / "stderr.log"
+        self._checked = 0
+        self._bearers: dict[str, str] = {}
+        self._process: subprocess.Popen[bytes] | None = None
+        chosen = {
+            "REDIS__URL": redis_url,
+            "DATABASE__URL": f"sqlite+aiosqlite:///{folder}/streamproxy.db",
+            "AUTH__SECRET": self.secret,
+            "UPSTREAM__BASE_URL": upstream,
+            "UPSTREAM__API_KEYS": ",".join(self.keys),
+            "UPSTREAM__MODELS": ",".join(MODELS),
+            "SERVER__CORS_ORIGINS": "https://chat.example",
+            "LIMITS__REQUESTS": "100000/min",
+            "LIMITS__CONCURRENT_STREAMS": "1000",
+            **(settings or {}),
+        }
+        self._environment = _clean_environment() | {f"STREAMPROXY_{name}": value for name, value in chosen.items()}
+
+    def start(self) -> None:
+        """Start and wait for GET /readyz to be 200."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "streamproxy", "serve", "--port", str(self.port)],
+                env=self._environment,
+                cwd=self._folder,
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            wait_until(self._ready, "the proxy is ready", START_SECONDS)
+        except BaseException:
+            self._process.kill()
+            self._process.wait()
+            raise
+
+    def _ready(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, f"serve ended by itself:\n{self.log()}"
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    def stop(self) -> None:
+        """SIGTERM; the proxy must exit with code 0, having logged no fault."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            code = self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            raise
+        self.check_log()
+        assert code == 0, f"serve exited with {code}:\n{self.log()[-4000:]}"
+
+    def check_log(self) -> None:
+        """AssertionError when the log holds a fault that was not there at the last check."""
+        news, self._checked = self.log()[self._checked :], len(self.log())
+        found = [fault for fault in FAULTS if fault in news]
+        assert not found, f"the proxy's log holds {found}:\n{news[-8000:]}"
+
+    def log(self) -> str:
+        """All that the proxy has written so far."""
+        return self._log.read_text(errors="replace")
+
+    def command(self, *arguments: str) -> str:
+        """Run another streamproxy command in the same environment and return its standard output."""
+        run = subprocess.run(
+            [sys.executable, "-m", "streamproxy", *arguments],
+            env=self._environment,
+            cwd=self._folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 0, f"{arguments} exited with {run.returncode}:\n{run.stdout}\n{run.stderr}"
+        return run.stdout
+
+    def bearer(self, name: str) -> str:
+        """A bearer of the user *name*, both made by the real commands when first asked for."""
+        if name not in self._bearers:
+            self.command("user", "add", name)
+            self._bearers[name] = self.command("token", "issue", name).strip()
+        return self._bearers[name]
+
+    def pids(self) -> list[int]:
+        """The serving process and all its children."""
+        import psutil  # type: ignore[import-untyped]
+
+        assert self._process is not None
+        parent = psutil.Process(self._process.pid)
+        return [parent.pid, *(child.pid for child in parent.children(recursive=True))]
+
+
+def _clean_environment() -> dict[str, str]:
+    """What a shell gives, without settings that the developer's own shell may carry.
+
+    The proxy runs in another folder and must be this package, installed or not.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("STREAMPROXY_", "OPENAI_"))}
+    return {**kept, "PYTHONPATH": str(Path(__file__).parents[2])}

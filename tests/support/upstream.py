@@ -1,0 +1,142 @@
+"""A real upstream that does what a test tells it to: a raw asyncio server on a loopback port.
+
+It runs in the test's own loop, so that a test can wait for what happened at the upstream as for
+anything else. Raw streams instead of a web framework, because an upstream on a bad day sends
+garbage, half events and resets, and no framework would let it. Every answer ends its connection:
+nothing of one test is left in the proxy's pool for the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+
+from tests.support.steps import Answer, Step, UpstreamRequest, echo, reply
+
+# A proxy that holds a connection for ever must fail the test, not hang the run.
+STOP_SECONDS = 5
+
+
+def listen() -> socket.socket:
+    """A listening loopback socket: its port outlives the loops that serve it one after another."""
+    sock = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    sock.setblocking(False)
+    return sock
+
+
+class ScriptedUpstream:
+    """Answers each chat request by the next queued script, else by the standing one, else by an echo.
+
+    The list of models and unknown paths are answered without a script, so that a probe uses none up.
+    *requests* holds every chat request, *running* counts those being answered, *most_running* its peak.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._standing: tuple[Step, ...] = (echo(),)
+        self._queue: deque[tuple[Step, ...]] = deque()
+        self._arrived: asyncio.Queue[UpstreamRequest] = asyncio.Queue()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._faults: list[Exception] = []
+        self._server: asyncio.Server | None = None
+        self.requests: list[UpstreamRequest] = []
+        self.running = 0
+        self.most_running = 0
+
+    async def start(self) -> None:
+        # A duplicate: closing it leaves the port to the next test.
+        self._server = await asyncio.start_server(self._accept, sock=self._sock.dup())
+
+    async def stop(self) -> None:
+        """End what still runs. A script that failed by itself fails the test here."""
+        assert self._server is not None
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait_for(asyncio.gather(*self._tasks, return_exceptions=True), STOP_SECONDS)
+        await self._server.wait_closed()
+        assert not self._faults, f"the scripted upstream itself failed: {self._faults!r}"
+
+    def script(self, *steps: Step) -> None:
+        """From now on answer every chat request by these steps."""
+        self._standing = steps
+
+    def once(self, *steps: Step) -> None:
+        """Answer one chat request by these steps, after the ones queued before."""
+        self._queue.append(steps)
+
+    async def request(self) -> UpstreamRequest:
+        """Wait for the next chat request that nobody has waited for yet."""
+        return await self._arrived.get()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        try:
+            await self._serve(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            return  # the proxy left, or the test is over: both belong to a script's life
+        except Exception as exc:  # noqa: BLE001 - kept for stop(), which fails the test with it
+            self._faults.append(exc)
+        finally:
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await _read_request(reader)
+        watch = asyncio.create_task(_watch(reader, request.left))
+        answer = Answer(request=request, writer=writer)
+        try:
+            await self._play(answer)
+            await answer.end()
+            writer.close()
+            await watch
+        finally:
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+
+    async def _play(self, answer: Answer) -> None:
+        if not answer.request.path.endswith("/chat/completions"):
+            await _catalogue(answer)
+            return
+        self.requests.append(answer.request)
+        self._arrived.put_nowait(answer.request)
+        steps = self._queue.popleft() if self._queue else self._standing
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        try:
+            for step in steps:
+                await step(answer)
+        finally:
+            self.running -= 1
+
+
+async def _catalogue(answer: Answer) -> None:
+    if answer.request.path.endswith("/models"):
+        data = [{"id": "scripted", "object": "model", "created": 1, "owned_by": "scripted"}]
+        await reply(200, {"object": "list", "data": data})(answer)
+    else:
+        await reply(404, {"detail": "Not Found"})(answer)
+
+
+async def _read_request(reader: asyncio.StreamReader) -> UpstreamRequest:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    line, *fields = head[:-4].split("\r\n")
+    method, path, _version = line.split(" ")
+    headers = [(name, value.strip()) for name, _, value in (f.partition(":") for f in fields)]
+    request = UpstreamRequest(method, path, headers, b"", asyncio.get_running_loop().create_future())
+    request.body = await reader.readexactly(int(request.header("Content-Length") or 0))
+    return request
+
+
+async def _watch(reader: asyncio.StreamReader, left: asyncio.Future[str]) -> None:
+    """Note how the connection ended; whatever else the proxy sends on it is of no interest."""
+    try:
+        while await reader.read(65536):
+            pass
+        how = "fin"
+    except ConnectionError:
+        how = "reset"
+    left.set_result(how)
