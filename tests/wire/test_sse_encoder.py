@@ -75,6 +75,8 @@ def test_whole_events_of_one_data_line_are_clean(frames: bytes) -> None:
         b"data: {}\n\ndata: \n\n",
         b"data: {}\ndata: {}\n\n",
         b"data: {}\r\n\r\n",
+        b"data: {}\r\n\n",
+        b"data: {}\rdata: {}\n\n",
         b"data: {}\n\n\ndata: {}\n\n",
         b": c\ndata: {}\n\n",
         b"data: {}\n: c\n\n",

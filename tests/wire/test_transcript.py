@@ -144,6 +144,16 @@ def test_calls_that_alternate_keep_apart(random: Any) -> None:
     assert [call["function"]["arguments"] for call in calls] == ["".join(parts) for parts in pieces.values()]
 
 
+def test_pieces_of_arguments_that_repeat_are_not_lost() -> None:
+    assert said(*call_pieces("1", "1", "1")).tool_calls == [{"function": {"arguments": "111"}}]
+
+
+def test_a_call_that_begins_without_index_and_id_goes_on() -> None:
+    piece = {"function": {"name": "f", "arguments": "["}}
+    frames = [chunk({"tool_calls": [call]}) for call in (piece, {"function": {"arguments": "]"}}, {**piece, "id": "b"})]
+    assert [call["function"]["arguments"] for call in said(*frames).tool_calls] == ["[]", "["]
+
+
 def test_a_name_in_pieces_comes_together_and_one_said_again_does_not_double() -> None:
     names = [chunk({"tool_calls": [{"index": 0, "function": {"name": name}}]}) for name in ("get_", "weather", "")]
     assert said(*names).tool_calls == [{"function": {"name": "get_weather"}}]

@@ -13,7 +13,7 @@ class ToolCalls:
 
     def __init__(self) -> None:
         self._calls: dict[int, _ToolCall] = {}
-        self._newest = -1
+        self._newest = 0
 
     def add(self, pieces: object) -> None:
         """Take the ``tool_calls`` of one delta, or of a whole message."""
@@ -27,7 +27,7 @@ class ToolCalls:
         if isinstance(index, int):
             return index
         # Whole messages, and small servers' deltas, carry no index: an id begins a call, anything else goes on with it.
-        return max(self._calls, default=-1) + 1 if piece.get("id") or self._newest < 0 else self._newest
+        return max(self._calls, default=-1) + 1 if piece.get("id") else self._newest
 
     def merged(self) -> list[dict[str, Any]]:
         """The calls as a message holds them."""
