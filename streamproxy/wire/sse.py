@@ -61,8 +61,8 @@ class Decoder:
 
     @property
     def pending(self) -> bool:
-        """An unfinished line or event is buffered: a stream that ends now was cut in mid-event."""
-        return bool(self._line or self._size or self._head)
+        """A line or event is unfinished, or was over the cap: a stream that ends now was cut in mid-event."""
+        return bool(self._line or self._size or self._head or self._too_large)
 
     def feed(self, chunk: bytes) -> list[Event]:
         """The events that *chunk* completes.

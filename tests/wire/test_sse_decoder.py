@@ -155,6 +155,7 @@ def test_a_line_or_event_over_the_cap_raises(stream: bytes) -> None:
 def test_events_before_the_one_over_the_cap_are_not_lost() -> None:
     decoder = Decoder(10)
     assert decoder.feed(b"data: x\n\ndata: 123456789\n\ndata: y\n\n") == [Event("x")]
+    assert decoder.pending
     with pytest.raises(UpstreamError):
         decoder.feed(b"")
 
