@@ -36,8 +36,8 @@ from streamproxy.services.chat import ChatService
 from streamproxy.services.keys import KeyPool
 from streamproxy.services.leases import LeaseKeeper
 from streamproxy.services.models import ModelList
+from streamproxy.services.parts import Parts
 from streamproxy.services.prompt import PromptPolicy, Prompts
-from streamproxy.services.settlement import Services
 from streamproxy.serving import ProxyServer
 from streamproxy.settings import Settings
 from streamproxy.stores.local import LocalLimits
@@ -94,13 +94,13 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
         keys = KeyPool(
             await _upstreams(settings, stack), states=RedisKeyStates(redis), clock=time.time, random=SystemRandom()
         )
+        auth = _authenticator(start, database)
+        stack.callback(auth.close)
         metrics = Metrics()
-        services = _services(
-            settings, redis=redis, ledger=ledger, keys=keys, transport=transport, zone=zone, metrics=metrics
-        )
-        chat = ChatService(services)
+        parts = _parts(settings, redis=redis, ledger=ledger, keys=keys, transport=transport, zone=zone, metrics=metrics)
+        chat = ChatService(parts)
         environment = Environment(
-            auth=_authenticator(start, database),
+            auth=auth,
             chat=chat,
             models=ModelList(keys, transport, clock=time.time),
             cors=Cors(settings.server.cors_origins),
@@ -118,11 +118,11 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
         )
         worker = Worker(_application(environment), chat)
         environment.draining = lambda: worker.draining
-        await _background(stack, services.leases.keep(), keys.keep_fresh())
+        await _background(stack, parts.leases.keep(), keys.keep_fresh())
         yield worker
 
 
-def _services(
+def _parts(
     settings: Settings,
     *,
     redis: RedisLink,
@@ -131,7 +131,7 @@ def _services(
     transport: AiohttpTransport,
     zone: ZoneInfo,
     metrics: Metrics,
-) -> Services:
+) -> Parts:
     limits, timing = settings.limits, settings.upstream
     sessions = RedisSessions(
         redis,
@@ -151,7 +151,7 @@ def _services(
     )
     prompts = Prompts(_prompt_policy(settings), sessions=sessions, ledger=ledger, counters=Tokenizer(), clock=time.time)
     timeouts = Timeouts(first_event=timing.first_event_timeout, idle=timing.idle_timeout, total=timing.total_timeout)
-    return Services(
+    return Parts(
         admission=admission,
         leases=LeaseKeeper(admission, sessions),
         prompts=prompts,

@@ -8,7 +8,7 @@ from streamproxy.domain.streams import EndReason
 from streamproxy.errors import UpstreamError
 from streamproxy.services.exchange import Exchange
 from streamproxy.services.order import Interruption, Order
-from streamproxy.services.settlement import Services
+from streamproxy.services.parts import Parts
 
 
 def new_stream_id() -> str:
@@ -19,22 +19,22 @@ def new_stream_id() -> str:
 class ChatService:
     """Opens exchanges, and ends them when the worker has to stop."""
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
 
     def exchange(self, order: Order) -> Exchange:
         """One request's way; use it as ``async with``."""
-        return Exchange(self._services, order)
+        return Exchange(self._parts, order)
 
     @property
     def running(self) -> int:
-        return len(self._services.running)
+        return len(self._parts.running)
 
     def stop_all(self) -> None:
         """End every running exchange with an error that says why."""
         error = UpstreamError("The server is restarting; please ask again.", code="server_shutdown")
-        self._services.running.interrupt_all(Interruption(EndReason.UPSTREAM_ERROR, error))
+        self._parts.running.interrupt_all(Interruption(EndReason.UPSTREAM_ERROR, error))
 
     async def wait_until_idle(self) -> None:
         """Return when no exchange runs any more, settled and recorded."""
-        await self._services.running.idle()
+        await self._parts.running.idle()

@@ -16,21 +16,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator
 from types import TracebackType
 from typing import Any, Self
 
-from streamproxy.domain.limits import Reservation, Standing
-from streamproxy.domain.sessions import SessionRef
+import msgspec
+
+from streamproxy.domain.limits import Standing
 from streamproxy.domain.streams import EndReason, Usage
-from streamproxy.errors import RateLimitError, StreamProxyError, UpstreamError, UpstreamTimeoutError
+from streamproxy.errors import StoreUnavailableError, StreamProxyError, UpstreamError, UpstreamTimeoutError
 from streamproxy.services.budget import AnswerBudget
 from streamproxy.services.calls import Answer, WholeAnswer
 from streamproxy.services.deadlines import Deadlines
+from streamproxy.services.holding import Holding
 from streamproxy.services.order import Interruption, Order
+from streamproxy.services.outcome import Outcome
+from streamproxy.services.parts import Parts
 from streamproxy.services.prompt import Prompt
 from streamproxy.services.relay import Identity
-from streamproxy.services.settlement import Outcome, Services
 from streamproxy.wire.chat import Transcript
 
 log = logging.getLogger(__name__)
@@ -39,17 +42,14 @@ log = logging.getLogger(__name__)
 class Exchange:
     """See the module. Not to be entered twice."""
 
-    def __init__(self, services: Services, order: Order) -> None:
+    def __init__(self, parts: Parts, order: Order) -> None:
         self.order = order
-        self.standings: tuple[Standing, ...] = ()
         self.prompt: Prompt | None = None
         self.outcome: Outcome | None = None
-        self._services = services
-        self._started = services.clock()
+        self._parts = parts
+        self._holding = Holding(parts, order)
+        self._started = parts.clock()
         self._first_event_at: float | None = None
-        self._reservation: Reservation | None = None
-        self._session = SessionRef(order.principal.id, order.session_id) if order.session_id is not None else None
-        self._entered = False
         self._asked_upstream = False
         self._answer: Answer | None = None
         self._whole: WholeAnswer | None = None
@@ -58,8 +58,13 @@ class Exchange:
         self._opening: asyncio.Task[Any] | None = None
         self._settling: asyncio.Task[None] | None = None
 
+    @property
+    def standings(self) -> tuple[Standing, ...]:
+        """Where the limits stood when this request was admitted or refused."""
+        return self._holding.standings
+
     async def __aenter__(self) -> Self:
-        self._services.running.add(self)
+        self._parts.running.add(self)
         return self
 
     async def __aexit__(
@@ -68,14 +73,14 @@ class Exchange:
         try:
             await self._conclude(self._reason_for(error), error)
             if self.outcome is not None and self._asked_upstream:
-                await _to_the_end(self._services.record(self.outcome))
+                await asyncio.shield(asyncio.ensure_future(self._record(self.outcome)))
         finally:
-            self._services.running.discard(self)
+            self._parts.running.discard(self)
 
     # -- opening ------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Steps 4 to 7: limits, session, key, upstream. Returns when there is something to send."""
+        """Limits, session, key, upstream. Returns when there is something to send."""
         self._opening = asyncio.current_task()
         try:
             await self._open()
@@ -88,62 +93,18 @@ class Exchange:
             self._opening = None
 
     async def _open(self) -> None:
-        services, order = self._services, self.order
-        services.calls.check_model(order.request.model)
-        await self._reserve()
-        self.prompt = await self._make_prompt()
-        await self._reserve_context(self.prompt)
+        parts, order = self._parts, self.order
+        parts.calls.check_model(order.request.model)
+        await self._holding.reserve()
+        self.prompt = await self._holding.prompt()
         self._asked_upstream = True
-        trace = order.trace
         if order.request.stream:
             identity = Identity(f"chatcmpl-{order.stream_id}", order.request.model, int(self._started))
-            self._answer = await services.calls.stream(order.request, self.prompt, identity=identity, trace=trace)
-            self._deadlines = Deadlines(services.calls.timeouts, self._out_of_time)
+            self._answer = await parts.calls.stream(order.request, self.prompt, identity=identity, trace=order.trace)
+            self._deadlines = Deadlines(parts.calls.timeouts, self._out_of_time)
         else:
-            self._whole = await services.calls.whole(order.request, self.prompt, trace=trace)
-        self._first_event_at = services.clock()
-
-    async def _reserve(self) -> None:
-        services, order = self._services, self.order
-        tokens = prompt_tokens = 0
-        if services.admission.policy.tokens:
-            prompt_tokens = await services.prompts.tokens(order.request, services.prompts.stateless(order.request))
-            tokens = prompt_tokens + self._reply_reserve()
-        at_least = tokens if order.request.reply_tokens else prompt_tokens + 1
-        admitted = await services.admission.reserve(order.principal, order.request_id, tokens=tokens, at_least=at_least)
-        self.standings = admitted.standings
-        if admitted.refusal is not None:
-            raise admitted.refusal
-        self._reservation = admitted.reservation
-        services.leases.hold_place(order.stream_id, self._reservation)
-
-    def _reply_reserve(self) -> int:
-        return self.order.request.reply_tokens or self._services.reply_reserve
-
-    async def _make_prompt(self) -> Prompt:
-        services, order = self._services, self.order
-        if self._session is None:
-            return services.prompts.stateless(order.request)
-        # From here on the turn may be queued or hold the session: whatever happens, it has to be left.
-        self._entered = True
-        prompt = await services.prompts.in_session(order.request, self._session, order.stream_id)
-        services.leases.hold_turn(order.stream_id, self._session)
-        return prompt
-
-    async def _reserve_context(self, prompt: Prompt) -> None:
-        """The context came on top of what the request itself brought: it costs tokens too."""
-        if self._reservation is None or not self._services.admission.policy.tokens or prompt.tokens is None:
-            return
-        missing = prompt.tokens + 1 - self._reservation.ask.tokens
-        if missing > 0 and not await self._extend(missing):
-            raise RateLimitError("The session's context does not fit into this token window.", retry_after=1)
-
-    async def _extend(self, tokens: int) -> bool:
-        if self._reservation is None:
-            return True
-        extended = await self._services.admission.extend(self._reservation, tokens)
-        self._reservation = extended or self._reservation
-        return extended is not None
+            self._whole = await parts.calls.whole(order.request, self.prompt, trace=order.trace)
+        self._first_event_at = parts.clock()
 
     # -- answering ----------------------------------------------------------------------------------
 
@@ -157,7 +118,7 @@ class Exchange:
             frames = answer.frames
             while True:
                 if budget is not None:
-                    frames = await self._within(budget, frames)
+                    frames = await self._within(budget, answer, frames)
                 if frames:
                     yield frames
                 if relay.ended or relay.failure or self._interruption:
@@ -166,14 +127,6 @@ class Exchange:
         except UpstreamError as error:
             relay.failure = error
         yield await self._last_frames(answer)
-
-    async def _within(self, budget: AnswerBudget, frames: bytes) -> bytes:
-        allowed = await budget.cut(frames)
-        if budget.spent and self._answer is not None:
-            # Kept and counted is what the client got, not what the upstream had already said.
-            self._answer.relay.transcript = budget.delivered
-            self._interruption = Interruption(EndReason.BUDGET)
-        return allowed
 
     async def _next_frames(self, answer: Answer) -> bytes:
         batch = await answer.reply.batch()
@@ -187,16 +140,16 @@ class Exchange:
 
     async def _last_frames(self, answer: Answer) -> bytes:
         interruption = self._interruption
-        error = interruption.error if interruption is not None else answer.relay.failure
+        error = answer.relay.failure if interruption is None else interruption.error
         if error is not None:
-            await self._conclude(interruption.reason if interruption else EndReason.UPSTREAM_ERROR, error)
+            await self._conclude(EndReason.UPSTREAM_ERROR if interruption is None else interruption.reason, error)
             return answer.relay.failing(error)
-        await self._conclude(interruption.reason if interruption else EndReason.FINISH)
+        await self._conclude(EndReason.FINISH if interruption is None else interruption.reason)
         usage = self.usage
-        if interruption is not None:
-            finish = "length" if interruption.reason is EndReason.BUDGET else "stop"
-            return answer.relay.cutting(finish, usage.prompt_tokens, usage.completion_tokens)
-        return answer.relay.ending(usage.prompt_tokens, usage.completion_tokens)
+        if interruption is None:
+            return answer.relay.ending(usage.prompt_tokens, usage.completion_tokens)
+        finish = "length" if interruption.reason is EndReason.BUDGET else "stop"
+        return answer.relay.cutting(finish, usage.prompt_tokens, usage.completion_tokens)
 
     async def body(self) -> bytes:
         """The whole answer of a request that does not stream, settled."""
@@ -207,21 +160,29 @@ class Exchange:
 
     async def _budget(self) -> AnswerBudget | None:
         """A guard on the running answer's tokens, where a token window counts them."""
-        if not self._services.admission.policy.tokens or self._reservation is None or self.prompt is None:
+        reserved = self._holding.reserved_tokens
+        if reserved is None or self.prompt is None:
             return None
-        model = self.order.request.model
-        prompt_tokens = await self._services.prompts.tokens(self.order.request, self.prompt)
+        prompts, request = self._parts.prompts, self.order.request
         return AnswerBudget(
-            count=lambda text: self._services.prompts.answer_tokens(model, text),
-            allowance=max(self._reservation.ask.tokens - prompt_tokens, 0),
-            extend=self._extend,
+            count=lambda text: prompts.answer_tokens(request.model, text),
+            allowance=max(reserved - await prompts.tokens(request, self.prompt), 0),
+            extend=self._holding.extend,
         )
+
+    async def _within(self, budget: AnswerBudget, answer: Answer, frames: bytes) -> bytes:
+        allowed = await budget.cut(frames)
+        if budget.spent:
+            # Kept and counted is what the client got, not what the upstream had already said.
+            answer.relay.transcript = budget.delivered
+            self._interruption = Interruption(EndReason.BUDGET)
+        return allowed
 
     # -- ending -------------------------------------------------------------------------------------
 
     def interrupt(self, interruption: Interruption) -> None:
         """End this exchange from outside: the upstream is closed at once, the client gets its ending."""
-        if self._interruption is not None or self.outcome is not None:
+        if self._interruption is not None or self._settling is not None:
             return
         self._interruption = interruption
         if self._opening is not None:
@@ -234,17 +195,15 @@ class Exchange:
 
     @property
     def usage(self) -> Usage:
+        """What the stream used; nothing while it is not settled."""
         return self.outcome.usage if self.outcome is not None else Usage()
 
     @property
-    def delivered(self) -> bool:
-        """The upstream answered: from here on the request counts, whatever comes."""
-        return self._answer is not None or self._whole is not None
-
-    @property
     def transcript(self) -> Transcript | None:
-        answer = self._answer.relay if self._answer is not None else self._whole
-        return answer.transcript if answer is not None else None
+        """What was said so far, None while there is no answer."""
+        if self._answer is not None:
+            return self._answer.relay.transcript
+        return self._whole.transcript if self._whole is not None else None
 
     def _reason_for(self, error: BaseException | None) -> EndReason:
         if self._interruption is not None:
@@ -262,31 +221,27 @@ class Exchange:
         await asyncio.shield(self._settling)
 
     async def _settle(self, reason: EndReason, error: BaseException | None) -> None:
-        services, order = self._services, self.order
         await self._close_upstream(reason)
-        services.leases.release(order.stream_id)
-        usage = await services.usage(order.request, self.prompt, self.transcript)
+        usage = await self._parts.prompts.usage(self.order.request, self.prompt, self.transcript)
         self.outcome = self._make_outcome(reason, usage, error)
-        refund = not self.delivered and reason is not EndReason.CLIENT_GONE
-        await asyncio.gather(
-            services.settle_limits(self._reservation, usage, refund=refund or not self._asked_upstream),
-            services.settle_session(self.outcome, self._session if self._entered else None),
-        )
+        # Once the upstream has answered, or was left to answer nobody, the request counts.
+        answered = self._answer is not None or self._whole is not None
+        counts = answered or (self._asked_upstream and reason is EndReason.CLIENT_GONE)
+        await self._holding.settle(self.outcome, refund=not counts)
 
     async def _close_upstream(self, reason: EndReason) -> None:
-        if self._answer is None:
-            if self._whole is not None:
-                await self._whole.lease.give_back()
-            return
-        if reason is EndReason.FINISH:
-            await self._answer.reply.finish()
-        else:
-            self._answer.reply.close()
-        await self._answer.lease.give_back()
+        if self._answer is not None:
+            if reason is EndReason.FINISH:
+                await self._answer.reply.finish()
+            else:
+                self._answer.reply.close()
+            await self._answer.lease.give_back()
+        if self._whole is not None:
+            await self._whole.lease.give_back()
 
     def _make_outcome(self, reason: EndReason, usage: Usage, error: BaseException | None) -> Outcome:
-        ended = self._services.clock()
         answer = self._answer or self._whole
+        candidate = answer.lease.candidate if answer is not None else None
         ttft = None if self._first_event_at is None else int((self._first_event_at - self._started) * 1000)
         return Outcome(
             order=self.order,
@@ -296,20 +251,24 @@ class Exchange:
             reason=reason,
             error_code=_error_code(error),
             created=self._started,
-            duration_ms=int((ended - self._started) * 1000),
+            duration_ms=int((self._parts.clock() - self._started) * 1000),
             ttft_ms=ttft,
             attempts=answer.attempts if answer is not None else int(self._asked_upstream),
-            upstream=answer.lease.candidate.upstream.name if answer is not None else "",
-            key_last4=answer.lease.candidate.key.last4 if answer is not None else "",
+            upstream=candidate.upstream.name if candidate is not None else "",
+            key_last4=candidate.key.last4 if candidate is not None else "",
         )
+
+    async def _record(self, outcome: Outcome) -> None:
+        """Write usage and history. What SQL does not take is in the log, so that it can be entered later."""
+        record = outcome.record()
+        self._parts.observe(record)
+        try:
+            await self._parts.ledger.write(record, outcome.history())
+        except StoreUnavailableError:
+            log.error("usage not written: %s", msgspec.json.encode(record).decode())  # noqa: TRY400  # the store told why
 
 
 def _error_code(error: BaseException | None) -> str | None:
     if isinstance(error, StreamProxyError):
         return error.code
     return "internal_error" if isinstance(error, Exception) else None
-
-
-async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
-    """Await *work* so that a cancelled caller does not cut it."""
-    await asyncio.shield(asyncio.ensure_future(work))

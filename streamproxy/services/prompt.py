@@ -15,11 +15,11 @@ import msgspec
 
 from streamproxy.domain.ports import Ledger, SessionStore
 from streamproxy.domain.sessions import EMPTY, SYSTEM_ROLES, Context, Message, SessionRef, Turn
-from streamproxy.domain.streams import HistoryMessage
-from streamproxy.domain.tokens import TokenCounters, count_message, count_messages
+from streamproxy.domain.streams import HistoryMessage, Usage
+from streamproxy.domain.tokens import TokenCounters, count_message, count_messages, message_text
 from streamproxy.domain.truncation import Fitted, fit
 from streamproxy.errors import StoreUnavailableError
-from streamproxy.wire.chat import ChatRequest
+from streamproxy.wire.chat import ChatRequest, Transcript
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +95,20 @@ class Prompts:
             return prompt.tokens
         counter = await self._counters.counter(request.model)
         return await self._counters.off_loop(prompt.messages, lambda: count_messages(prompt.messages, counter))
+
+    async def usage(self, request: ChatRequest, prompt: Prompt | None, transcript: Transcript | None) -> Usage:
+        """As the upstream reported it, else counted and flagged. Nothing was used where nothing was answered."""
+        if prompt is None or transcript is None:
+            return Usage()
+        reported = transcript.usage
+        if reported is not None:
+            return Usage(reported.prompt_tokens, reported.completion_tokens, reported.cached_tokens)
+        said = transcript.reasoning + message_text(transcript.message() or {})
+        return Usage(
+            prompt_tokens=await self.tokens(request, prompt),
+            completion_tokens=await self.answer_tokens(request.model, said),
+            estimated=True,
+        )
 
     async def answer_tokens(self, model: str, text: str) -> int:
         """The size of an answer in tokens."""

@@ -155,6 +155,8 @@ class Relay:
 
     def _translate(self, data: bytes) -> bytes:
         """One event's payload as the frame for the client, ``b""`` for one that the client does not see."""
+        if not data:
+            return b""
         if data.strip() == b"[DONE]":
             self.ended = True
             return b""
