@@ -1,0 +1,43 @@
+"""What all commands share: errors as messages, the option --config, settings read and logging set up."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from streamproxy.errors import StreamProxyError
+from streamproxy.log import redact, setup_logging
+from streamproxy.settings import Settings, load
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Commands(click.Group):
+    """A group that ends with exit code 1 and one message where the program raises its own errors."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except StreamProxyError as exc:
+            raise click.ClickException(redact(exc.message)) from exc
+
+
+def config_option(function: Function) -> Function:
+    """Adds ``--config FILE``."""
+    return click.option(
+        "--config",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="Settings file (TOML); else the one that STREAMPROXY_CONFIG names.",
+    )(function)
+
+
+def read_settings(config: Path | None, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """The settings of a short command, which logs only what is wrong, for people to read."""
+    settings = load(config, overrides or {}, os.environ).settings
+    setup_logging("WARNING", "text")
+    return settings

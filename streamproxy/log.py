@@ -1,0 +1,178 @@
+"""Logging: one line a record on standard error, as JSON or text, and no secret in any of them.
+
+Every record passes one filter, on the handler and not on a logger, so that what Tornado, aiohttp or
+SQLAlchemy log passes it too: message, arguments, extra fields, exception and stack text. A record
+that cannot be rendered (wrong arguments, a broken ``__str__``) is logged as it can be; logging never
+raises into the code that logs. Text that looks like a secret and is none is masked as well.
+
+Ids belong into every line: ``logger.warning("key cooled down", extra={"request_id": ..., "key": last4})``.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import msgspec
+
+MASK = "***"
+# Names of query parameters, headers and fields whose values are credentials.
+_CREDENTIAL = r"(?:ticket|(?:x-)?api[_-]?key|(?:access_|api_?|refresh_)?token|password|passwd|secret|authorization)"
+_PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
+    # URLs with a user: redis://:password@host. The bounds keep a long line linear.
+    (re.compile(r"(?<![a-z0-9+.-])([a-z][a-z0-9+.-]{0,31}://)[^\s/?#'\"<>]{0,512}@", re.IGNORECASE), rf"\1{MASK}@"),
+    (re.compile(r"\b(Bearer)\s+[^\s\"',;]+", re.IGNORECASE), rf"\1 {MASK}"),
+    (re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,2}"), MASK),
+    # sk-… is ours and most providers' form; upstreams echo it partly starred ("sk-ab***yz").
+    (re.compile(r"(?<![A-Za-z0-9])(sk-|xai-|gsk_|AIza)[A-Za-z0-9_*.-]{6,}"), rf"\1{MASK}"),
+    (re.compile(r"\$argon2[a-z]{1,2}\$[^\s'\"]+"), MASK),
+    (re.compile(r"\b((?:set-)?cookie['\"]?\s{0,4}[:=]\s{0,4}['\"]?)[^\r\n'\"]+", re.IGNORECASE), rf"\1{MASK}"),
+    (
+        re.compile(
+            rf"(?<![A-Za-z0-9])({_CREDENTIAL}['\"]?\s{{0,4}}[:=]\s{{0,4}}['\"]?(?:Basic\s+)?)[^\s'\"&,;)}}\]]+",
+            re.IGNORECASE,
+        ),
+        rf"\1{MASK}",
+    ),
+)
+_SECRET_FIELD = re.compile(_CREDENTIAL, re.IGNORECASE)
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# In characters. A longer message or traceback is somebody's body or a runaway recursion: nobody reads on.
+_LONGEST = 16_384
+_PLAIN_FIELDS = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
+
+
+def redact(text: str) -> str:
+    """Return *text* with everything masked that looks like a credential."""
+    for pattern, replacement in _PATTERNS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def setup_logging(level: str, format: str | None = None) -> None:  # noqa: A002 (the setting's name)
+    """Send all logging to standard error from *level* on, as ``json`` or ``text``.
+
+    Without *format* it is text on a terminal and JSON otherwise. Calling again replaces the former set-up.
+    """
+    root = logging.getLogger()
+    for former in [handler for handler in root.handlers if isinstance(handler, _StderrHandler)]:
+        root.removeHandler(former)
+    handler = _StderrHandler(sys.stderr)
+    if format is None:
+        format = "text" if sys.stderr.isatty() else "json"  # noqa: A001
+    handler.setFormatter(TextFormatter() if format == "text" else JsonFormatter())
+    handler.addFilter(RedactingFilter())
+    root.addHandler(handler)
+    root.setLevel(level)
+    logging.captureWarnings(capture=True)
+
+
+def access_line(logger: logging.Logger, fields: Mapping[str, object]) -> None:
+    """Log the one structured line of a request. *fields* may have any names; None values are left out."""
+    logger.info("request", extra={"fields": {name: value for name, value in fields.items() if value is not None}})
+
+
+class _StderrHandler(logging.StreamHandler):  # type: ignore[type-arg]
+    """Ours, so that a second set-up finds the first one's."""
+
+
+class RedactingFilter(logging.Filter):
+    """Renders a record and masks what looks like a credential, wherever it stands. Drops nothing."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = redact(_message(record)), None
+        if record.exc_info and not record.exc_text:
+            record.exc_text = logging.Formatter().formatException(record.exc_info)
+        record.exc_info = None
+        if record.exc_text:
+            record.exc_text = redact(record.exc_text)
+        if record.stack_info:
+            record.stack_info = redact(record.stack_info)
+        for name in vars(record).keys() - _PLAIN_FIELDS:
+            setattr(record, name, _redacted(name, getattr(record, name)))
+        return True
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception:  # noqa: BLE001 - a broken log call is a defect of one line, never of the request
+        return f"{record.msg!r} (arguments do not fit)"
+
+
+def _redacted(name: str, value: object) -> object:
+    if isinstance(value, bool | int | float | None):
+        return value
+    if _SECRET_FIELD.fullmatch(name):
+        return MASK
+    if isinstance(value, Mapping):
+        return {str(key): _redacted(str(key), item) for key, item in value.items()}
+    try:
+        return redact(str(value))
+    except Exception:  # noqa: BLE001 - as above
+        return f"<{type(value).__name__}>"
+
+
+def _fields(record: logging.LogRecord) -> dict[str, object]:
+    """The extra fields of *record*; those of an access line stand beside the others."""
+    extra = {name: value for name, value in vars(record).items() if name not in _PLAIN_FIELDS}
+    nested = extra.pop("fields", None)
+    return extra | nested if isinstance(nested, dict) else extra
+
+
+def _time(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
+def _bounded(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text)} characters)"
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, the extra fields, exception."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {"time": _time(record), "level": record.levelname, "logger": record.name}
+        line["message"] = _bounded(record.getMessage())
+        line.update({name: value for name, value in _fields(record).items() if name not in line})
+        for name, text in (("exception", record.exc_text), ("stack", record.stack_info)):
+            if text:
+                line[name] = _bounded(text)
+        return _json(line)
+
+
+class TextFormatter(logging.Formatter):
+    """``time LEVEL logger message name=value …``; a traceback follows, each line of it indented.
+
+    Control characters are escaped and strangers' lines indented: nobody can forge a line of ours.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        head = f"{_time(record)} {record.levelname} {record.name} {_printable(_bounded(record.getMessage()))}"
+        line = " ".join([head, *(f"{name}={_value(value)}" for name, value in _fields(record).items())])
+        for text in (record.exc_text, record.stack_info):
+            if text:
+                line += "".join(f"\n    {_printable(part)}" for part in _bounded(text).split("\n"))
+        return line
+
+
+def _printable(text: str) -> str:
+    return _CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def _value(value: object) -> str:
+    text = str(value)
+    plain = bool(text) and not any(character in text for character in ' "=') and _CONTROLS.search(text) is None
+    return text if plain else _json(text)
+
+
+def _json(value: object) -> str:
+    try:
+        return msgspec.json.encode(value, enc_hook=str).decode()
+    except UnicodeEncodeError:  # half a surrogate pair, as a client's JSON may carry
+        import json
+
+        return json.dumps(value, default=str)

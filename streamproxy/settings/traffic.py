@@ -1,0 +1,121 @@
+"""Settings of what flows through: limits, sessions, models, streams and the callers we inherited."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import AfterValidator, Field
+
+from streamproxy.settings.fields import (
+    LimitsText,
+    Listed,
+    Seconds,
+    Status,
+    Unset,
+    Windows,
+    Zone,
+)
+from streamproxy.settings.process import Section
+from streamproxy.settings.windows import WELL_KNOWN
+
+
+class Limits(Section):
+    """What one principal may use. Written N/W, comma-separated: 60/min, 3/30s, 100/24h, 20/calendar-day."""
+
+    requests: LimitsText = Field(default="60/min", description="Limits on requests; empty for none.")
+    tokens: LimitsText = Field(default="", description="Limits on tokens, prompt and answer together; empty for none.")
+    concurrent_streams: int = Field(
+        default=0, ge=0, le=100_000, description="Streams running at once; 0 for any number."
+    )
+    timezone: Zone = Field(default="UTC", description="Zone in which a calendar day begins.")
+    on_redis_down: Literal["local", "closed", "open"] = Field(
+        default="local",
+        description="While Redis is away: local counts each worker's share, closed refuses, open admits everything.",
+    )
+    reply_reserve_tokens: int = Field(
+        default=1024, ge=1, le=1_000_000, description="Tokens reserved for an answer whose request names no maximum."
+    )
+
+
+class Sessions(Section):
+    """The context that a conversation keeps."""
+
+    ttl_seconds: int = Field(
+        default=1800, ge=1, le=604_800, description="Seconds after the last turn until it is forgotten."
+    )
+    max_tokens: int = Field(
+        default=8192,
+        ge=256,
+        le=10_000_000,
+        description="Tokens of earlier turns that are kept and may go into a prompt.",
+    )
+    max_messages: int = Field(
+        default=200, ge=2, le=10_000, description="Messages that are kept; the oldest turns leave first."
+    )
+    wait_seconds: Seconds = Field(default=30, description="How long a turn waits for an earlier one of its session.")
+    reply_reserve_tokens: int = Field(
+        default=1024, ge=1, le=1_000_000, description="Tokens of a model's window kept free for the answer."
+    )
+    rebuild: bool = Field(
+        default=True, description="Whether a session that Redis lost is rebuilt from the lasting history."
+    )
+
+
+class ModelTable(Section):
+    """How much context each model takes."""
+
+    windows: Annotated[Windows, AfterValidator(lambda given: {**WELL_KNOWN, **given})] = Field(
+        default_factory=lambda: dict(WELL_KNOWN),
+        description="Context window in tokens by model name, added to the well-known ones.",
+        examples=["my-model=32768"],
+    )
+    default_window: int = Field(
+        default=8192, ge=256, le=100_000_000, description="Context window of a model that the table does not have."
+    )
+
+
+class Streams(Section):
+    """How answers are delivered."""
+
+    heartbeat_seconds: Seconds = Field(
+        default=10, description="Silence after which a comment line keeps the connection alive."
+    )
+    open_after_seconds: Seconds = Field(
+        default=10,
+        description="Silence of the upstream after which the answer is opened, so that heartbeats can begin.",
+    )
+    replay_seconds: Seconds = Field(
+        default=300, description="How long a finished resumable stream can still be replayed."
+    )
+    max_bytes: int = Field(default=2_097_152, ge=65_536, le=1 << 30, description="Longest answer in bytes.")
+    on_disconnect: Literal["finish", "cancel"] = Field(
+        default="finish", description="What becomes of a resumable stream that everybody has left."
+    )
+
+
+Family: TypeAlias = Literal["message", "chatapi", "simple_chat", "pro"]
+
+
+class Compat(Section):
+    """The interfaces of the systems that streamproxy replaces."""
+
+    endpoints: Annotated[tuple[Family, ...], Listed] = Field(
+        default=("message", "chatapi", "simple_chat", "pro"), description="Families that are served, comma-separated."
+    )
+    simple_chat_limits: LimitsText = Field(default="3/30s,20/calendar-day", description="Limits of the simple chat.")
+    simple_chat_limit_status: Annotated[Status | None, Unset] = Field(
+        default=None,
+        description="HTTP status of a refusal there; unset means 429, the original had 401.",
+        examples=[401],
+    )
+    message_trust_openid: bool = Field(
+        default=False,
+        description="Whether /message takes the openid in the body for a credential, as the original did.",
+    )
+    message_status: Annotated[Status | None, Unset] = Field(
+        default=None, description="HTTP status of every error of /message; unset means the honest one.", examples=[200]
+    )
+    pro_passthrough_keys: bool = Field(
+        default=False, description="Whether /pro takes a provider's key as apiKey and uses it for that call."
+    )
+    chatapi_daily_limit: int = Field(default=10, ge=0, le=1_000_000, description="Answers of /api a user and day.")
