@@ -167,9 +167,7 @@ class UpstreamRejectedError(UpstreamError):
     code = "upstream_rejected"
     retryable = False
 
-    def __init__(
-        self, message: str, *, status: int, code: str | None = None, param: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, status: int, code: str | None = None, param: str | None = None) -> None:
         super().__init__(message, code=code, param=param)
         self.status = status
 

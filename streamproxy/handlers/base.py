@@ -30,6 +30,7 @@ from streamproxy.errors import (
     UnsupportedMediaTypeError,
 )
 from streamproxy.handlers.environment import Environment
+from streamproxy.handlers.pulse import Pulse
 from streamproxy.log import access_line
 from streamproxy.wire import error as wire_error
 
@@ -115,6 +116,7 @@ class BaseHandler(RequestHandler):
         """
         task = asyncio.current_task()
         self._listening = task
+        pulse = Pulse(self, self.environment.heartbeat_seconds)
         try:
             if self.client_left:
                 return
@@ -124,6 +126,7 @@ class BaseHandler(RequestHandler):
                 raise
             task.uncancel()
         finally:
+            pulse.stop()
             self._listening = None
 
     def on_connection_close(self) -> None:

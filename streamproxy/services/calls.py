@@ -197,7 +197,7 @@ class Calls:
             body = b""
         finally:
             reply.close()
-        raise CallFailedError(dialect.failure(reply.status, reply.headers, body))
+        raise CallFailedError(_failure(lease, reply, body))
 
     async def _send(self, lease: Lease, call: Call, trace: Mapping[str, str]) -> UpstreamReply:
         url = lease.candidate.upstream.base_url + call.path
@@ -219,13 +219,12 @@ class Calls:
     @staticmethod
     def _no_event(lease: Lease, reply: UpstreamReply, relay: Relay, seen: bytes) -> Failure:
         """The stream is over before its first event: an error in a 200, or nothing at all."""
-        dialect = DIALECTS[lease.candidate.upstream.dialect]
         if relay.failed_event:
-            return dialect.failure(200, reply.headers, relay.failed_event)
+            return _failure(lease, reply, relay.failed_event)
         if relay.failure:
             return Failure(relay.failure, another_key=True)
         if seen.lstrip().startswith(b"{"):
-            return dialect.failure(200, reply.headers, seen)
+            return _failure(lease, reply, seen)
         return Failure(UpstreamError("the upstream sent no event", code="upstream_empty"), another_key=True)
 
     @staticmethod
@@ -235,8 +234,16 @@ class Calls:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             answer = None
         if not isinstance(answer, dict) or not isinstance(answer.get("choices"), list):
-            raise CallFailedError(DIALECTS[lease.candidate.upstream.dialect].failure(200, reply.headers, body))
+            raise CallFailedError(_failure(lease, reply, body))
         return Transcript.of_completion(body)
+
+
+def _failure(lease: Lease, reply: UpstreamReply, body: bytes) -> Failure:
+    """What an answer that is no success means. Providers quote the key they refuse: it is taken out first."""
+    candidate = lease.candidate
+    secret = candidate.key.secret.encode()
+    clean = body.replace(secret, b"***") if secret else body
+    return DIALECTS[candidate.upstream.dialect].failure(reply.status, reply.headers, clean)
 
 
 async def _body(reply: UpstreamReply, longest: int) -> bytes:

@@ -125,7 +125,7 @@ class Exchange:
                     break
                 frames = await self._next_frames(answer)
         except UpstreamError as error:
-            relay.failure = error
+            relay.break_off(error)
         yield await self._last_frames(answer)
 
     async def _next_frames(self, answer: Answer) -> bytes:

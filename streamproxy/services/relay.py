@@ -85,6 +85,12 @@ class Relay:
             self.failure = UpstreamError("the upstream's answer broke off", code="upstream_incomplete")
         self.ended = True
 
+    def break_off(self, error: UpstreamError) -> None:
+        """The connection failed. Where everything had been said, only the upstream's goodbye was lost."""
+        self.finish_input()
+        if self.failure is not None:
+            self.failure = error
+
     def ending(self, prompt_tokens: int, completion_tokens: int) -> bytes:
         """The last frames of a finished stream: usage where the client wants it, ``[DONE]``."""
         return self._usage_frame(prompt_tokens, completion_tokens) + sse.DONE
@@ -135,6 +141,7 @@ class Relay:
         events = frames.count(b"\n\n")
         return (
             frames.count(self._upstream_id) == events
+            and frames.count(b'"choices"') == events
             and frames.startswith(b"data: {")
             and frames.count(b"}\n\ndata: {") == events - 1
             and frames.endswith(b"}\n\n")
@@ -170,6 +177,9 @@ class Relay:
         if chunk.get("error"):
             self.failure = UpstreamError("the upstream failed while it answered", code="upstream_error_event")
             self.failed_event = data
+            return b""
+        if not isinstance(chunk.get("choices"), list):
+            # Whatever it is, no client of this API can read it.
             return b""
         return self._chunk_frame(data, chunk)
 

@@ -8,6 +8,7 @@ count are the exchange's own (``services.exchange``).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
@@ -21,6 +22,8 @@ from streamproxy.errors import UpstreamError, UpstreamTimeoutError
 USER_AGENT = "streamproxy"
 # Gateways send content-security policies and cookies of this size; aiohttp's own bound is 8190 bytes.
 MAX_FIELD_SIZE = 32768
+# A misconfigured one sends a cookie for each of its hosts; aiohttp's own bound is 128 fields.
+MAX_FIELDS = 2048
 READ_BUFFER_SIZE = 1 << 16
 # identity: what we do not have to unpack cannot be truncated in silence (gzip cut short reads as a clean end).
 _FIXED_HEADERS = {"Accept-Encoding": "identity", "User-Agent": USER_AGENT}
@@ -45,6 +48,7 @@ class AiohttpTransport:
             ),
             headers=_FIXED_HEADERS,
             max_field_size=MAX_FIELD_SIZE,
+            max_headers=MAX_FIELDS,
             read_bufsize=READ_BUFFER_SIZE,
             trust_env=False,
         )
@@ -77,10 +81,15 @@ class AiohttpTransport:
 class AiohttpReply:
     """Fills ``domain.ports.UpstreamReply``."""
 
-    __slots__ = ("_response", "headers", "status")
+    __slots__ = ("_closed", "_response", "headers", "status")
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
+        # aiohttp 3.14 drops the connection at a malformed chunk without telling whoever reads the body, who
+        # would wait for the idle time limit: so the end of the connection is watched too.
+        self._closed = _closed(response)
+        if self._closed is not None:
+            self._closed.add_done_callback(self._lost)
         self.status = response.status
         self.headers: CIMultiDictProxy[str] = response.headers
 
@@ -92,16 +101,37 @@ class AiohttpReply:
         except _BROKEN as exc:
             raise _translated(exc) from exc
 
+    def _lost(self, _closed: asyncio.Future[None]) -> None:
+        content = self._response.content
+        if not content.is_eof() and content.exception() is None:
+            content.set_exception(aiohttp.ClientPayloadError("the connection ended inside the body"))
+
+    def _unwatch(self) -> None:
+        if self._closed is not None:
+            self._closed.remove_done_callback(self._lost)
+            self._closed = None
+
     def close(self) -> None:
+        # Still watched: whoever waits for the next batch must learn of it.
         self._response.close()
 
     async def finish(self) -> None:
+        self._unwatch()
         # The last chunk of a chunked body nearly always came with the last event. Where it did not, a
         # new connection costs less than waiting for it.
         if self._response.content.at_eof():
             self._response.release()
         else:
             self._response.close()
+
+
+def _closed(response: aiohttp.ClientResponse) -> asyncio.Future[None] | None:
+    """Done when the response's connection is; None when it has been given back, because the body was short."""
+    connection = response.connection
+    if connection is None or connection.protocol is None:
+        return None
+    closed: asyncio.Future[None] | None = connection.protocol.closed
+    return closed
 
 
 def _translated(error: Exception) -> UpstreamError:
