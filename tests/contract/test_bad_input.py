@@ -218,7 +218,7 @@ TARGETS = [
     "/v1//models",
     "/v1/models/<script>alert(1)</script>",
     "/" + "%25" * 1000,
-    "/?" + "a=b&" * 1000,
+    "/?" + "a=b&" * 500,
     "/v1/models?limit=-1&after=%00",
     "/static/../../../etc/passwd",
     "/static/%2e%2e/%2e%2e/etc/passwd",
@@ -286,7 +286,8 @@ RAW: dict[str, bytes] = {
     "CONNECT": b"CONNECT evil.example:443 HTTP/1.1\r\nHost: evil.example:443\r\n\r\n",
     "an asterisk": b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
     "CR in the target": b"GET /v1/\rmodels HTTP/1.1\r\nHost: x\r\n\r\n",
-    "5 MB": POST + b"Content-Length: 5000000\r\n\r\n" + b"x" * 100_000,
+    "50 MB": POST + b"Content-Length: 50000000\r\n\r\n" + b"x" * 100_000,
+    "2,500 arguments": b"GET /?" + b"a=b&" * 2500 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
 }
 
 

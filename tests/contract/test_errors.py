@@ -68,7 +68,7 @@ async def test_no_credential_is_a_401(patient_proxy: ProxyProcess, patient: Clie
 
 def _assert_challenged(answer: Reply) -> None:
     error = assert_error(answer, 401)
-    assert error["code"] == "invalid_api_key"
+    assert error["type"] == "authentication_error"
     assert (answer.head.get("WWW-Authenticate") or "").startswith("Bearer")
     assert answer.head.get("X-Should-Retry") == "false"
 

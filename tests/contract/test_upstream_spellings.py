@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.http import Client
-from tests.support.steps import Step, chunk_of, done, drip, finish, head, raw, say
+from tests.support.steps import Step, chunk_of, done, drip, finish, head, raw, say, wire
 from tests.support.upstream import ScriptedUpstream
 
 TEXT = "你好, Grüße 🚀"
@@ -120,17 +120,15 @@ async def test_text_that_looks_like_a_frame_stays_text(patient: Client, upstream
     assert len(answer.chunks()) == 2
 
 
-JSON_SPELLINGS: dict[str, Step] = {
+HEADS: dict[str, Step] = {
     "a charset": head(content_type="text/event-stream;charset=UTF-8"),
     "capitals": head(content_type="Text/Event-Stream"),
-    "many cookies": head(
-        200, framing="chunked", set_cookie="session=of-somebody-else", **{f"x_{i}": "v" * 30 for i in range(200)}
-    ),
+    "a cookie": head(set_cookie="session=of-somebody-else"),
     "a 9 kB header": head(content_security_policy="x" * 9000),
 }
 
 
-@pytest.mark.parametrize("first", JSON_SPELLINGS.values(), ids=JSON_SPELLINGS.keys())
+@pytest.mark.parametrize("first", HEADS.values(), ids=HEADS.keys())
 async def test_the_upstreams_header_fields_are_its_own(
     patient: Client, upstream: ScriptedUpstream, first: Step
 ) -> None:
@@ -141,3 +139,12 @@ async def test_the_upstreams_header_fields_are_its_own(
     assert answer.head.get("Set-Cookie") is None
     assert answer.head.get("Content-Security-Policy") != "x" * 9000
     assert answer.head.get("Content-Type") == "text/event-stream; charset=utf-8"
+
+
+async def test_a_thousand_cookies_are_no_reason_to_fail(patient: Client, upstream: ScriptedUpstream) -> None:
+    """U19: gateways in front of providers send such heads; the body here ends with the connection."""
+    fields = b"Connection: close\r\nContent-Type: text/event-stream\r\n" + b"Set-Cookie: a=b\r\n" * 1000
+    upstream.script(wire(b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n" + SPELLINGS["LF"].encode()))
+    answer = await patient.chat()
+    assert answer.text() == TEXT
+    assert answer.head.get("Set-Cookie") is None

@@ -5,7 +5,7 @@ its own user, its own connections and its own scripted upstream, which they all 
 
 - ``patient``: default timings. Whatever concerns bytes, headers, statuses and errors.
 - ``brisk``: opens a stream after 0.2 s and beats every 0.2 s, so that silence is quickly driven.
-- ``hasty``: gives up on its upstream after 0.5 s.
+- ``hasty``: gives up on a silent upstream after 0.5 s, on any after 3 s.
 - ``strict``: two requests in any 2 s, one running stream.
 - ``lone``: a single provider key, which tests may lose.
 - ``stranded``: its upstream refuses every connection.
@@ -95,7 +95,7 @@ def brisk_proxy(start_proxy: StartProxy) -> ProxyProcess:
 
 @pytest.fixture(scope="session")
 def hasty_proxy(start_proxy: StartProxy) -> ProxyProcess:
-    return start_proxy(UPSTREAM__FIRST_EVENT_TIMEOUT="0.5", UPSTREAM__IDLE_TIMEOUT="0.5")
+    return start_proxy(UPSTREAM__FIRST_EVENT_TIMEOUT="0.5", UPSTREAM__IDLE_TIMEOUT="0.5", UPSTREAM__TOTAL_TIMEOUT="3")
 
 
 @pytest.fixture(scope="session")

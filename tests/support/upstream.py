@@ -93,6 +93,9 @@ class ScriptedUpstream:
             await answer.end()
             writer.close()
             await watch
+        except ConnectionError:
+            await watch  # a write found out first; the watch says how the proxy left
+            raise
         finally:
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
