@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from streamproxy.domain.identity import Principal
 from streamproxy.domain.limits import Ask, Decision, LimitPolicy, Reservation, Standing
 from streamproxy.domain.ports import LimitStore
 from streamproxy.errors import QuotaError, RateLimitError, StoreUnavailableError
@@ -55,19 +54,19 @@ class Admission:
         self._fallback = fallback
         self._on_redis_down = on_redis_down
 
-    async def reserve(self, principal: Principal, request_id: str, *, tokens: int, at_least: int) -> Admitted:
-        """Take one request, *tokens* tokens and a running place, or none of them.
+    async def reserve(self, ask: Ask, *, at_least: int) -> Admitted:
+        """Take one request, *ask.tokens* tokens and a running place, or none of them.
 
-        Where the windows have less room than *tokens*, what is left will do if it is *at_least* so much.
+        Where the windows have less room than that, what is left will do if it is *at_least* so much.
         StoreUnavailableError when Redis is away and the settings say to refuse then.
         """
-        decision = await self._ask(Ask(principal.id, request_id, self.policy, tokens))
+        decision = await self._ask(ask)
         if decision is None:
             return Admitted(None)
         if decision.refused_by == "tokens":
             room = min(s.remaining for s in decision.standings if s.unit == "tokens")
-            if at_least <= room < tokens:
-                decision = await self._ask(Ask(principal.id, request_id, self.policy, room)) or decision
+            if at_least <= room < ask.tokens:
+                decision = await self._ask(replace(ask, tokens=room)) or decision
         refusal = _refusal(decision) if decision.reservation is None else None
         return Admitted(decision.reservation, decision.standings, refusal)
 

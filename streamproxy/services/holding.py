@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from streamproxy.domain.limits import Reservation, Standing
+from streamproxy.domain.limits import Ask, Reservation, Standing
 from streamproxy.domain.sessions import SessionRef, Turn
 from streamproxy.errors import RateLimitError, StoreUnavailableError
 from streamproxy.services.order import Order
@@ -29,19 +29,21 @@ class Holding:
     @property
     def reserved_tokens(self) -> int | None:
         """What may be used before more has to be taken, None where no token window counts."""
-        if self._reservation is None or not self._parts.admission.policy.tokens:
+        if self._reservation is None or not self._reservation.ask.policy.tokens:
             return None
         return self._reservation.ask.tokens
 
     async def reserve(self) -> None:
         """Take the request's share of every limit. RateLimitError or QuotaError when there is none."""
         parts, order = self._parts, self._order
+        policy = parts.admission.policy if order.policy is None else order.policy.limits
         tokens = prompt_tokens = 0
-        if parts.admission.policy.tokens:
+        if policy.tokens:
             prompt_tokens = await parts.prompts.tokens(order.request, parts.prompts.stateless(order.request))
             tokens = prompt_tokens + (order.request.reply_tokens or parts.reply_reserve)
         at_least = tokens if order.request.reply_tokens else prompt_tokens + 1
-        admitted = await parts.admission.reserve(order.principal, order.request_id, tokens=tokens, at_least=at_least)
+        ask = Ask(order.limit_scope, order.request_id, policy, tokens)
+        admitted = await parts.admission.reserve(ask, at_least=at_least)
         self.standings = admitted.standings
         if admitted.refusal is not None:
             raise admitted.refusal

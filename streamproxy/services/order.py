@@ -8,14 +8,26 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from streamproxy.domain.identity import Principal
+from streamproxy.domain.limits import LimitPolicy
 from streamproxy.domain.streams import EndReason
 from streamproxy.errors import StreamProxyError
 from streamproxy.wire.chat import ChatRequest
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointPolicy:
+    """Limits that count under *name*: endpoints of one name share them."""
+
+    name: str
+    limits: LimitPolicy
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
-    """What a client asks for. *trace* are the tracing fields to forward; *endpoint* names the way in."""
+    """What a client asks for. *trace* are the tracing fields to forward; *endpoint* names the way in.
+
+    *policy* are the limits of an endpoint that has its own, counted apart from the general ones.
+    """
 
     principal: Principal
     request: ChatRequest
@@ -24,6 +36,12 @@ class Order:
     endpoint: str
     session_id: str | None = None
     trace: Mapping[str, str] = field(default_factory=dict)
+    policy: EndpointPolicy | None = None
+
+    @property
+    def limit_scope(self) -> str:
+        """What the limits count by."""
+        return self.principal.id if self.policy is None else f"{self.principal.id}:{self.policy.name}"
 
 
 @dataclass(frozen=True, slots=True)
