@@ -160,18 +160,23 @@ class BaseHandler(RequestHandler):
         self.set_header("Content-Type", "application/json")
         self.write(body)
 
-    def error_headers(self) -> Mapping[str, str]:
-        """Fields that belong on this handler's answers even when they fail."""
+    def answer_headers(self) -> Mapping[str, str]:
+        """Fields that belong on this handler's answers, also when they fail."""
         return {}
+
+    def error_answer(self, error: StreamProxyError) -> tuple[int, bytes]:
+        """Status and JSON body for *error*, in the shape that this handler's callers know."""
+        return error.status, wire_error.encode(error)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = self._error_of(kwargs.get("exc_info"), status_code)
         self.log_fields.setdefault("error", error.code)
-        self.set_headers(self.error_headers())
+        self.set_headers(self.answer_headers())
         self.set_headers(wire_error.headers(error))
         if isinstance(error, MethodNotAllowedError):
             self.set_header("Allow", ", ".join(sorted(self.methods())))
-        self.write_json(wire_error.encode(error), status=error.status)
+        status, body = self.error_answer(error)
+        self.write_json(body, status=status)
         self.finish()
 
     @classmethod

@@ -2,127 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from contextlib import aclosing
-
-from streamproxy.domain.sessions import checked_session_id
-from streamproxy.domain.streams import EndReason
-from streamproxy.errors import StreamProxyError
-from streamproxy.handlers.base import BaseHandler
-from streamproxy.handlers.eventstream import EventStream
-from streamproxy.handlers.ratelimit import limit_fields
-from streamproxy.services.chat import new_stream_id
-from streamproxy.services.exchange import Exchange
-from streamproxy.services.order import Order
-from streamproxy.services.relay import Relay
+from streamproxy.handlers.answering import AnsweringHandler
 from streamproxy.wire.chat import parse_request
 
-# https://www.w3.org/TR/trace-context/#traceparent-header
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
-
-class ChatCompletionsHandler(BaseHandler):
-    """Streamed or whole, in a session or without."""
-
-    exchange: Exchange | None = None
+class ChatCompletionsHandler(AnsweringHandler):
+    """Streamed or whole, in a session (``X-Session-Id``) or without."""
 
     async def post(self) -> None:
-        order = self._order()
-        self.exchange = self.environment.chat.exchange(order)
-        try:
-            async with self.while_client_listens():
-                if order.request.stream:
-                    await self._stream(self.exchange)
-                else:
-                    await self._whole(self.exchange)
-        finally:
-            self._note(self.exchange)
-            if self.client_left:
-                self.log_request()
-
-    def _order(self) -> Order:
         request = parse_request(self.json_body)
-        self.log_fields["model"] = request.model
         session_id = self.request.headers.get("X-Session-Id")
-        trace = self.request.headers.get("traceparent", "")
-        return Order(
-            principal=self.principal,
-            request=request,
-            request_id=self.request_id,
-            stream_id=new_stream_id(),
-            endpoint="/v1/chat/completions",
-            session_id=None if session_id is None else checked_session_id(session_id),
-            trace={"traceparent": trace} if _TRACEPARENT.fullmatch(trace) else {},
-        )
-
-    async def _whole(self, exchange: Exchange) -> None:
-        async with exchange:
-            await exchange.open()
-            body = await exchange.body()
-            self._note(exchange)
-            self.set_headers(self.error_headers())
-            self.write_json(body)
-            self.finish()
-
-    async def _stream(self, exchange: Exchange) -> None:
-        environment = self.environment
-        events = EventStream(
-            self,
-            heartbeat=environment.heartbeat_seconds,
-            open_after=environment.open_after_seconds,
-            fields=self.error_headers,
-        )
-        with events:
-            try:
-                async with exchange:
-                    await exchange.open()
-                    async with aclosing(exchange.frames()) as answer:
-                        async for frames in answer:
-                            await events.send(frames)
-                    self._note(exchange)
-                    self.finish()
-            except StreamProxyError as error:
-                if not events.opened:
-                    raise
-                # 200 is out: the error is told in the stream, where every SDK raises on it.
-                self.log_fields["error"] = error.code
-                await events.send(Relay.failing(error))
-                self._note(exchange)
-                self.finish()
-
-    def error_headers(self) -> Mapping[str, str]:
-        """What is known of the exchange by now, for answers of every kind."""
-        exchange = self.exchange
-        if exchange is None:
-            return {}
-        fields = {"X-Stream-Id": exchange.order.stream_id, **limit_fields(exchange.standings)}
-        if exchange.order.session_id is not None:
-            fields["X-Session-Id"] = exchange.order.session_id
-        if exchange.prompt is not None and exchange.prompt.left_out:
-            fields["X-Context-Truncated"] = str(exchange.prompt.left_out)
-        return fields
-
-    def _note(self, exchange: Exchange) -> None:
-        """The exchange's part of the log line."""
-        outcome = exchange.outcome
-        self.log_fields["stream_id"] = exchange.order.stream_id
-        if outcome is None:
-            return
-        record = outcome.record()
-        self.log_fields |= {
-            "upstream": record.upstream,
-            "key": record.key_last4,
-            "attempts": record.attempts,
-            "ttft_ms": record.ttft_ms,
-            "chunks": record.chunks,
-            "prompt_tokens": record.usage.prompt_tokens,
-            "completion_tokens": record.usage.completion_tokens,
-            "estimated": record.usage.estimated,
-            "end_reason": str(EndReason.CLIENT_GONE if self.client_left else record.end_reason),
-        }
-        if record.error_code:
-            self.log_fields["error"] = record.error_code
+        await self.relay(self.order(request, endpoint="/v1/chat/completions", session_id=session_id))
 
 
 ROUTES = [(r"/v1/chat/completions", ChatCompletionsHandler)]

@@ -1,0 +1,152 @@
+"""Handlers that answer with a model's words: streamed as they come, or whole."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from contextlib import aclosing
+
+from streamproxy.domain.sessions import checked_session_id
+from streamproxy.domain.streams import EndReason
+from streamproxy.errors import StreamProxyError
+from streamproxy.handlers.base import BaseHandler
+from streamproxy.handlers.eventstream import EventStream
+from streamproxy.handlers.ratelimit import limit_fields
+from streamproxy.services.chat import new_stream_id
+from streamproxy.services.exchange import Exchange
+from streamproxy.services.order import EndpointPolicy, Order
+from streamproxy.services.relay import Relay
+from streamproxy.wire.chat import ChatRequest
+
+# https://www.w3.org/TR/trace-context/#traceparent-header
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+class AnsweringHandler(BaseHandler):
+    """A subclass makes an order of its request and hands it to ``relay``, or to ``answered`` and writes itself."""
+
+    exchange: Exchange | None = None
+
+    def order(
+        self,
+        request: ChatRequest,
+        *,
+        endpoint: str,
+        session_id: str | None = None,
+        policy: EndpointPolicy | None = None,
+    ) -> Order:
+        """The order for *request*; BadRequestError for a malformed *session_id*."""
+        self.log_fields["model"] = request.model
+        trace = self.request.headers.get("traceparent", "")
+        return Order(
+            principal=self.principal,
+            request=request,
+            request_id=self.request_id,
+            stream_id=new_stream_id(),
+            endpoint=endpoint,
+            session_id=None if session_id is None else checked_session_id(session_id),
+            trace={"traceparent": trace} if _TRACEPARENT.fullmatch(trace) else {},
+            policy=policy,
+        )
+
+    async def relay(self, order: Order) -> None:
+        """Answer as the upstream does: a stream of events, or its JSON body."""
+        self.exchange = exchange = self.environment.chat.exchange(order)
+        try:
+            async with self.while_client_listens():
+                if order.request.stream:
+                    await self._stream(exchange)
+                else:
+                    await self._whole(exchange)
+        finally:
+            self._log_exchange()
+
+    async def answered(self, order: Order) -> Exchange | None:
+        """Wait for the whole answer, settled and recorded; None when the client left meanwhile.
+
+        The order must not stream. What was said is in the exchange's ``transcript``.
+        """
+        self.exchange = exchange = self.environment.chat.exchange(order)
+        try:
+            async with self.while_client_listens():
+                async with exchange:
+                    await exchange.open()
+                    await exchange.body()
+                return exchange
+        finally:
+            self._log_exchange()
+        return None
+
+    async def _whole(self, exchange: Exchange) -> None:
+        async with exchange:
+            await exchange.open()
+            body = await exchange.body()
+            self._note(exchange)
+            self.set_headers(self.answer_headers())
+            self.write_json(body)
+            self.finish()
+
+    async def _stream(self, exchange: Exchange) -> None:
+        environment = self.environment
+        events = EventStream(
+            self,
+            heartbeat=environment.heartbeat_seconds,
+            open_after=environment.open_after_seconds,
+            fields=self.answer_headers,
+        )
+        with events:
+            try:
+                async with exchange:
+                    await exchange.open()
+                    async with aclosing(exchange.frames()) as answer:
+                        async for frames in answer:
+                            await events.send(frames)
+                    self._note(exchange)
+                    self.finish()
+            except StreamProxyError as error:
+                if not events.opened:
+                    raise
+                # 200 is out: the error is told in the stream, where every SDK raises on it.
+                self.log_fields["error"] = error.code
+                await events.send(Relay.failing(error))
+                self._note(exchange)
+                self.finish()
+
+    def answer_headers(self) -> Mapping[str, str]:
+        """What is known of the exchange by now, for answers and errors alike."""
+        exchange = self.exchange
+        if exchange is None:
+            return {}
+        fields = {"X-Stream-Id": exchange.order.stream_id, **limit_fields(exchange.standings)}
+        if exchange.order.session_id is not None:
+            fields["X-Session-Id"] = exchange.order.session_id
+        if exchange.prompt is not None and exchange.prompt.left_out:
+            fields["X-Context-Truncated"] = str(exchange.prompt.left_out)
+        return fields
+
+    def _log_exchange(self) -> None:
+        if self.exchange is not None:
+            self._note(self.exchange)
+        if self.client_left:
+            self.log_request()
+
+    def _note(self, exchange: Exchange) -> None:
+        """The exchange's part of the log line."""
+        outcome = exchange.outcome
+        self.log_fields["stream_id"] = exchange.order.stream_id
+        if outcome is None:
+            return
+        record = outcome.record()
+        self.log_fields |= {
+            "upstream": record.upstream,
+            "key": record.key_last4,
+            "attempts": record.attempts,
+            "ttft_ms": record.ttft_ms,
+            "chunks": record.chunks,
+            "prompt_tokens": record.usage.prompt_tokens,
+            "completion_tokens": record.usage.completion_tokens,
+            "estimated": record.usage.estimated,
+            "end_reason": str(EndReason.CLIENT_GONE if self.client_left else record.end_reason),
+        }
+        if record.error_code:
+            self.log_fields["error"] = record.error_code
