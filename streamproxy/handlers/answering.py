@@ -67,15 +67,16 @@ class AnsweringHandler(BaseHandler):
         The order must not stream. What was said is in the exchange's ``transcript``.
         """
         self.exchange = exchange = self.environment.chat.exchange(order)
+        complete = False
         try:
             async with self.while_client_listens():
                 async with exchange:
                     await exchange.open()
                     await exchange.body()
-                return exchange
+                complete = True
         finally:
             self._log_exchange()
-        return None
+        return exchange if complete else None
 
     async def _whole(self, exchange: Exchange) -> None:
         async with exchange:
