@@ -1,0 +1,60 @@
+"""What streamproxy keeps in Redis: limits, sessions, states of provider keys.
+
+Every name in Redis is made here. The braces are a cluster's hash tag: whatever one script touches
+carries the same tag and so lies in the same slot. The kind stands before the free part of a name, so
+that no session or request id can spell another key.
+
+::
+
+    sp:{scope}:ring:<seconds>[.n]      LIST    stamps of admitted requests, newest first (µs)
+    sp:{scope}:cells:<seconds>[.n]     HASH    tokens by bucket of time
+    sp:{scope}:requests-day:<start>[.n]  STRING  requests of the calendar day that began at epoch second start
+    sp:{scope}:tokens-day:<start>[.n]  STRING  tokens of that day
+    sp:{scope}:places                  ZSET    running streams by the end of their lease (µs)
+    sp:{scope}:request:<id>            STRING  what a request took, for 60 s, so that a repeated step counts once
+    sp:{principal}:session:<id>        HASH    system message and turns as JSON
+    sp:{principal}:turns:<id>          LIST    "tokens messages turn-id", oldest first
+    sp:{principal}:lock:<id>           HASH    whose turn it is, and until when (µs)
+    sp:{principal}:queue:<id>          ZSET    waiting turns by arrival (µs)
+    sp:{principal}:waiting:<id>        HASH    when each waiting turn counts as dead (µs)
+    sp:{keys}:states                   HASH    states of provider keys as JSON
+
+``.n`` tells apart several limits of one length in one policy.
+"""
+
+from __future__ import annotations
+
+from streamproxy.domain.sessions import SessionRef
+
+KEY_STATES = "sp:{keys}:states"
+
+
+def limit_key(scope: str, kind: str, place: str) -> str:
+    """The count of one limit: *kind* is ring, cells, requests-day or tokens-day; *place* as listed above."""
+    return f"sp:{{{scope}}}:{kind}:{place}"
+
+
+def places_key(scope: str) -> str:
+    return f"sp:{{{scope}}}:places"
+
+
+def request_key(scope: str, request_id: str) -> str:
+    return f"sp:{{{scope}}}:request:{request_id}"
+
+
+def session_keys(ref: SessionRef) -> tuple[str, str]:
+    """The content of a session: its turns, their order."""
+    return _of_session(ref, "session"), _of_session(ref, "turns")
+
+
+def lock_key(ref: SessionRef) -> str:
+    return _of_session(ref, "lock")
+
+
+def queue_keys(ref: SessionRef) -> tuple[str, str]:
+    """Who waits for a session: arrivals, deadlines."""
+    return _of_session(ref, "queue"), _of_session(ref, "waiting")
+
+
+def _of_session(ref: SessionRef, kind: str) -> str:
+    return f"sp:{{{ref.principal_id}}}:{kind}:{ref.session_id}"

@@ -1,0 +1,140 @@
+"""The one way to Redis: scripts in, answers out, every failure as StoreUnavailableError.
+
+A call takes at most *timeout_seconds*, waiting for a connection included. After three failures in a row
+nobody waits at all for a second; then one call probes. Whether a failed call took effect is unknown, so
+every script is idempotent by the id it is given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic
+from typing import Any, TypeAlias, TypeVar
+
+from redis.exceptions import NoScriptError, RedisError
+
+from streamproxy.errors import StoreUnavailableError
+from streamproxy.stores.redis.breaker import Breaker
+from streamproxy.stores.redis.scripts import Script
+from streamproxy.stores.redis.servers import Client, Server, open_server
+
+log = logging.getLogger(__name__)
+
+Argument: TypeAlias = str | bytes | int | float
+Call: TypeAlias = tuple[Script, Sequence[str], Sequence[Argument]]
+T = TypeVar("T")
+
+# redis-py's pools refuse the 101st connection at once; a burst of requests waits here instead.
+MAX_CONNECTIONS = 64
+
+
+class RedisLink:
+    """A worker's connection to Redis. ``available`` is false while the breaker keeps calls away."""
+
+    def __init__(self, server: Server, *, timeout_seconds: float, breaker: Breaker) -> None:
+        self._server = server
+        # In memory there is no server to wait for: a busy loop is no reason to give up.
+        self._timeout = timeout_seconds if server.remote else None
+        self._breaker = breaker
+        self._places = asyncio.Semaphore(MAX_CONNECTIONS)
+
+    @property
+    def available(self) -> bool:
+        return self._breaker.closed
+
+    async def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
+        """Run one script and return its answer as Redis gives it (bytes, ints, lists)."""
+        return await self._guarded(lambda client: _run(client, (script, keys, args)))
+
+    async def run_many(self, calls: Sequence[Call]) -> list[Any]:
+        """Run several scripts in one round trip (one a node in a cluster), each atomic by itself."""
+        return await self._guarded(lambda client: _run_many(client, calls)) if calls else []
+
+    async def command(self, *args: Argument) -> Any:
+        """Run one plain command."""
+        return await self._guarded(lambda client: client.execute_command(*args))
+
+    async def ping(self) -> None:
+        await self.command("PING")
+
+    async def close(self) -> None:
+        # A server that is away cannot say goodbye.
+        with contextlib.suppress(RedisError, OSError):
+            await self._server.close()
+
+    async def _guarded(self, step: Callable[[Client], Awaitable[T]]) -> T:
+        if not self._breaker.admit():
+            raise StoreUnavailableError("The shared store is away.", retry_after=1)
+        try:
+            async with asyncio.timeout(self._timeout), self._places:
+                answer = await step(self._server.client)
+        except (RedisError, OSError) as error:  # TimeoutError is an OSError
+            self._failed(error)
+            raise StoreUnavailableError("The shared store does not answer.", retry_after=1) from error
+        except BaseException:
+            self._breaker.abandoned()
+            raise
+        self._succeeded()
+        return answer
+
+    def _failed(self, error: Exception) -> None:
+        was_available = self.available
+        self._breaker.failed()
+        if was_available and not self.available:
+            # Only the kind of error: the text of some quotes the refused command, AUTH with its password included.
+            kind = type(error).__name__
+            log.warning("Redis is away (%s); the settings say how requests go on without it", kind)
+
+    def _succeeded(self) -> None:
+        was_available = self.available
+        self._breaker.succeeded()
+        if not was_available:
+            log.info("Redis is back")
+
+
+def _evalsha(call: Call) -> tuple[Argument, ...]:
+    script, keys, args = call
+    return ("EVALSHA", script.sha, len(keys), *keys, *args)
+
+
+async def _run(client: Client, call: Call) -> Any:
+    try:
+        return await client.execute_command(*_evalsha(call))
+    except NoScriptError:
+        return await _load_and_run(client, call)
+
+
+async def _load_and_run(client: Client, call: Call) -> Any:
+    # EVAL runs the script and leaves it loaded, on the very node that holds the keys.
+    script, keys, args = call
+    return await client.execute_command("EVAL", script.source, len(keys), *keys, *args)
+
+
+async def _run_many(client: Client, calls: Sequence[Call]) -> list[Any]:
+    pipeline = client.pipeline(transaction=False)
+    for call in calls:
+        # Not pipeline.evalsha(): cluster pipelines block that method, and let the command itself pass.
+        pipeline.execute_command(*_evalsha(call))
+    answers = await pipeline.execute(raise_on_error=False)
+    for index, answer in enumerate(answers):
+        if isinstance(answer, NoScriptError):
+            answers[index] = await _load_and_run(client, calls[index])
+        elif isinstance(answer, BaseException):
+            raise answer
+    return list(answers)
+
+
+async def open_redis(url: str, *, timeout_seconds: float = 0.25) -> RedisLink:
+    """Connect to the Redis that *url* names; ``servers`` lists the kinds.
+
+    A Redis that is away now is no error: the link finds it when it is back. ConfigurationError for a
+    URL that names none.
+    """
+    server = open_server(url, timeout_seconds=timeout_seconds)
+    link = RedisLink(server, timeout_seconds=timeout_seconds, breaker=Breaker(clock=monotonic))
+    with contextlib.suppress(StoreUnavailableError):
+        await link.ping()
+    return link

@@ -1,0 +1,121 @@
+"""Limits counted in Redis, exactly, over all workers, by Redis's own time.
+
+At most N requests in any window (t - W, t]; tokens are taken before a call and corrected after it; a day is
+the calendar day of one zone. One script decides over all limits of an ask: everything is taken, or nothing.
+When Redis cannot answer, StoreUnavailableError: whether to go on without counting is not decided here.
+A Redis that lost its data has forgotten what was used: then up to 2 N in one window, once.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from streamproxy.domain.limits import Ask, Decision, LimitPolicy, Reservation, day_bounds
+from streamproxy.stores.redis import places_key, request_key
+from streamproxy.stores.redis.connect import Call, RedisLink
+from streamproxy.stores.redis.counts import (
+    MICROSECONDS,
+    Correction,
+    Count,
+    corrected,
+    counts_of,
+    given_back,
+    joined,
+)
+from streamproxy.stores.redis.scripts import load_script
+
+# A step is repeated at once or never, so a minute of memory is ample.
+REMEMBER_MILLISECONDS = 60_000
+_ANOTHER_DAY = -1
+
+
+class RedisLimits:
+    """Fills LimitStore. *zone* is where calendar days begin; a running place lasts *lease_seconds* unless renewed."""
+
+    def __init__(self, link: RedisLink, *, zone: ZoneInfo, lease_seconds: float = 12.0) -> None:
+        self._link = link
+        self._zone = zone
+        self._lease = round(lease_seconds * MICROSECONDS)
+        # First and last-exclusive epoch second of the day it is at Redis, which the first ask will tell.
+        self._day = (0, 0)
+        self._reserve = load_script("reserve")
+        self._settle = load_script("settle")
+        self._renew = load_script("renew_places")
+
+    async def reserve(self, ask: Ask) -> Decision:
+        """Take one request, *ask.tokens* tokens and a running place, or nothing at all."""
+        counts = counts_of(ask.policy)
+        answer = await self._asked(ask, counts)
+        while answer[0] == _ANOTHER_DAY:
+            first, end = day_bounds(answer[1] // MICROSECONDS, self._zone)
+            self._day = (int(first), int(end))
+            answer = await self._asked(ask, counts)
+        return self._decision(ask, counts, answer)
+
+    async def _asked(self, ask: Ask, counts: Sequence[Count]) -> Any:
+        keys = [request_key(ask.scope, ask.request_id), places_key(ask.scope)]
+        keys += [count.key(ask.scope, self._day[0]) for count in counts]
+        args: list[str | int] = [ask.request_id, ask.tokens, ask.policy.streams, self._lease, REMEMBER_MILLISECONDS]
+        for count in counts:
+            args += count.arguments(self._day)
+        return await self._link.run(self._reserve, keys, args)
+
+    def _decision(self, ask: Ask, counts: Sequence[Count], answer: Any) -> Decision:
+        admitted, refusing, wait, stamps, *numbers = answer
+        standings = tuple(
+            count.standing(remaining, reset, self._day)
+            for count, remaining, reset in zip(counts, numbers[::2], numbers[1::2], strict=True)
+        )
+        if admitted:
+            return Decision(Reservation(ask, tuple(stamps.decode().split())), standings)
+        refused_by = counts[refusing - 1].refused_by if refusing else "streams"
+        return Decision(None, standings, refused_by, wait / MICROSECONDS)
+
+    async def extend(self, reservation: Reservation, tokens: int) -> Reservation | None:
+        """Take *tokens* more; the answer's ``ask.tokens`` is all that is held now. None when there is no room."""
+        ask = reservation.ask
+        held = replace(ask, tokens=ask.tokens + tokens)
+        if not ask.policy.tokens:
+            return replace(reservation, ask=held)
+        # An ask of its own. What is held already makes its id: repeated, it takes once; the next one is another.
+        more = Ask(ask.scope, f"{ask.request_id}+{ask.tokens}", LimitPolicy(tokens=ask.policy.tokens), tokens)
+        taken = (await self.reserve(more)).reservation
+        if taken is None:
+            return None
+        requests = len(ask.policy.requests)
+        pairs = zip(reservation.stamps[requests:], taken.stamps, strict=True)
+        stamps = (*reservation.stamps[:requests], *(joined(old, new) for old, new in pairs))
+        return replace(reservation, ask=held, stamps=stamps)
+
+    async def settle(self, reservation: Reservation, tokens: int) -> None:
+        """Correct the token windows to what was really used, free the place."""
+        await self._end(reservation, "settled", corrected(reservation, tokens))
+
+    async def refund(self, reservation: Reservation) -> None:
+        """Give back request, tokens and place."""
+        await self._end(reservation, "refunded", given_back(reservation))
+
+    async def _end(self, reservation: Reservation, ending: str, corrections: Sequence[Correction]) -> None:
+        ask = reservation.ask
+        keys = [request_key(ask.scope, ask.request_id), places_key(ask.scope)]
+        args: list[str | int] = [ask.request_id, ending, " ".join(reservation.stamps), REMEMBER_MILLISECONDS]
+        for correction in corrections:
+            keys.append(correction.key)
+            args += [correction.kind, correction.where, correction.amount]
+        await self._link.run(self._settle, keys, args)
+
+    async def renew(self, reservations: Sequence[Reservation]) -> None:
+        """Prolong the running places in one round trip; also those that ran out while Redis was away."""
+        running: defaultdict[str, list[str]] = defaultdict(list)
+        for reservation in reservations:
+            if reservation.ask.policy.streams:
+                running[reservation.ask.scope].append(reservation.ask.request_id)
+        await self._link.run_many([self._renewal(scope, ids) for scope, ids in running.items()])
+
+    def _renewal(self, scope: str, request_ids: Sequence[str]) -> Call:
+        keys = [places_key(scope), *(request_key(scope, request_id) for request_id in request_ids)]
+        return self._renew, keys, [self._lease, *request_ids]

@@ -1,0 +1,141 @@
+"""Sessions in Redis: the context of a conversation and the order of its turns.
+
+A turn enters when all that came before it have ended, whatever worker they run on; its place is a lease, so
+a killed worker frees it within seconds, and a waiter that died is skipped within about one. Only a finished
+turn renews a session's life. A Redis that lost its data starts the conversation anew; two turns may then be
+inside at once, and both are kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from streamproxy.domain.sessions import Context, Message, SessionRef, Turn
+from streamproxy.errors import SessionBusyError, StoreUnavailableError
+from streamproxy.stores.redis import lock_key, queue_keys, session_keys
+from streamproxy.stores.redis.connect import RedisLink
+from streamproxy.stores.redis.scripts import load_script
+
+MICROSECONDS = 1_000_000
+# A waiting turn asks every 10 ms at first, every 100 ms later; one that was silent for a second is dead.
+FIRST_PAUSE, LONGEST_PAUSE, PAUSE_GROWTH = 0.010, 0.100, 1.5
+PATIENCE = 1 * MICROSECONDS
+# More waiting turns than this in one session are a client's error in a loop.
+MAX_WAITING = 32
+# How long the lock and the queue outlive their last use.
+IDLE_MILLISECONDS = 60_000
+_INSIDE, _FULL = 1, -1
+
+
+class RedisSessions:
+    """Fills SessionStore. A session keeps its newest turns up to *max_tokens* and *max_messages*."""
+
+    def __init__(
+        self,
+        link: RedisLink,
+        *,
+        ttl_seconds: float,
+        max_tokens: int,
+        max_messages: int = 200,
+        lease_seconds: float = 6.0,
+    ) -> None:
+        self._link = link
+        self._ttl = round(ttl_seconds * 1000)
+        self._max_tokens = max_tokens
+        self._max_messages = max_messages
+        self._lease = round(lease_seconds * MICROSECONDS)
+        self._enter = load_script("enter_session")
+        self._leave = load_script("leave_session")
+        self._append = load_script("append_turn")
+        self._read = load_script("read_session")
+        self._renew = load_script("renew_turn")
+
+    async def enter(self, ref: SessionRef, turn_id: str, wait_seconds: float) -> Context:
+        """Wait for this turn's place, first come first served, and load the context.
+
+        SessionBusyError when earlier turns take longer than *wait_seconds*. On every way out but the
+        good one, cancellation included, the turn has left the queue.
+        """
+        asking: asyncio.Future[Any] | None = None
+        deadline = asyncio.get_running_loop().time() + wait_seconds
+        arrival, pause = 0, FIRST_PAUSE
+        try:
+            while True:
+                asking = asyncio.ensure_future(self._ask(ref, turn_id, arrival))
+                state, *answer = await asyncio.shield(asking)
+                if state == _INSIDE:
+                    return _context(*answer)
+                left = deadline - asyncio.get_running_loop().time()
+                if state == _FULL or left <= 0:
+                    raise SessionBusyError("Another turn of this session is still running.", retry_after=1)
+                arrival = answer[0]
+                await asyncio.sleep(min(pause, left))
+                pause = min(pause * PAUSE_GROWTH, LONGEST_PAUSE)
+        except BaseException:
+            await asyncio.shield(self._withdraw(ref, turn_id, asking))
+            raise
+
+    async def _ask(self, ref: SessionRef, turn_id: str, arrival: int) -> Any:
+        keys = (lock_key(ref), *queue_keys(ref), *session_keys(ref))
+        args = (turn_id, arrival, self._lease, PATIENCE, MAX_WAITING, IDLE_MILLISECONDS)
+        return await self._link.run(self._enter, keys, args)
+
+    async def _withdraw(self, ref: SessionRef, turn_id: str, asking: asyncio.Future[Any] | None) -> None:
+        # A question still on its way could overtake the leaving and enter after it.
+        if asking is not None:
+            await asyncio.gather(asking, return_exceptions=True)
+        with contextlib.suppress(StoreUnavailableError):
+            await self.leave(ref, turn_id)
+
+    async def append(self, ref: SessionRef, turn: Turn, system: Message | None) -> None:
+        """Add the turn, renew the time to live and let the next turn in. Once per ``turn.id``.
+
+        *system* replaces the session's system message; None keeps it.
+        """
+        keys = (*session_keys(ref), lock_key(ref), *queue_keys(ref))
+        messages = msgspec.json.encode(turn.messages)
+        instruction = b"" if system is None else msgspec.json.encode(system)
+        sizes = (turn.tokens, len(turn.messages))
+        bounds = (self._max_tokens, self._max_messages, self._ttl, IDLE_MILLISECONDS)
+        await self._link.run(self._append, keys, (turn.id, messages, *sizes, instruction, *bounds))
+
+    async def leave(self, ref: SessionRef, turn_id: str) -> None:
+        """The turn produced nothing, or waits no longer: let the next one in, leave no trace."""
+        keys = (lock_key(ref), *queue_keys(ref))
+        await self._link.run(self._leave, keys, (turn_id, IDLE_MILLISECONDS))
+
+    async def renew(self, held: Sequence[tuple[SessionRef, str]]) -> None:
+        """Prolong these places (session, turn id) in one round trip."""
+        await self._link.run_many(
+            [(self._renew, (lock_key(ref),), (turn_id, self._lease, IDLE_MILLISECONDS)) for ref, turn_id in held]
+        )
+
+    async def read(self, ref: SessionRef) -> Context | None:
+        """The context as it stands; None when there is none. Reading does not renew its life."""
+        _, *answer = await self._link.run(self._read, session_keys(ref), ())
+        context = _context(*answer)
+        return context if context.turns or context.system else None
+
+    async def forget(self, ref: SessionRef) -> bool:
+        """Drop the context; False when there was none. A turn that is running starts it anew when it ends."""
+        return bool(await self._link.command("DEL", *session_keys(ref)))
+
+
+def _context(expiry: int, turns: Sequence[bytes], flat: Sequence[bytes]) -> Context:
+    content = dict(zip(flat[::2], flat[1::2], strict=True))
+    system = content.get(b"system")
+    return Context(
+        system=None if system is None else msgspec.json.decode(system),
+        turns=tuple(_turn(line, content) for line in turns),
+        expires_at=expiry / MICROSECONDS,
+    )
+
+
+def _turn(line: bytes, content: dict[bytes, bytes]) -> Turn:
+    tokens, _, turn_id = line.split(b" ", 2)
+    return Turn(turn_id.decode(), tuple(msgspec.json.decode(content[b"turn:" + turn_id])), int(tokens))

@@ -1,0 +1,82 @@
+"""The breaker by its clock: closed, open, half open."""
+
+from __future__ import annotations
+
+import pytest
+
+from streamproxy.stores.redis.breaker import Breaker
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def breaker(clock: Clock) -> Breaker:
+    return Breaker(clock=clock)
+
+
+def fail(breaker: Breaker, times: int) -> None:
+    for _ in range(times):
+        assert breaker.admit()
+        breaker.failed()
+
+
+def test_opens_after_three_failures_in_a_row(breaker: Breaker) -> None:
+    fail(breaker, 2)
+    assert breaker.closed
+    fail(breaker, 1)
+    assert not breaker.closed
+    assert not breaker.admit()
+
+
+def test_a_success_between_failures_starts_the_count_anew(breaker: Breaker) -> None:
+    fail(breaker, 2)
+    breaker.succeeded()
+    fail(breaker, 2)
+    assert breaker.closed
+
+
+def test_lets_one_probe_through_after_a_second(breaker: Breaker, clock: Clock) -> None:
+    fail(breaker, 3)
+    clock.now += 0.999
+    assert not breaker.admit()
+    clock.now += 0.001
+    assert [breaker.admit() for _ in range(3)] == [True, False, False]
+
+
+def test_a_good_probe_closes_it(breaker: Breaker, clock: Clock) -> None:
+    fail(breaker, 3)
+    clock.now += 1
+    assert breaker.admit()
+    breaker.succeeded()
+    assert breaker.closed
+    assert [breaker.admit() for _ in range(3)] == [True, True, True]
+
+
+def test_a_bad_probe_opens_it_for_another_second(breaker: Breaker, clock: Clock) -> None:
+    fail(breaker, 3)
+    clock.now += 1
+    fail(breaker, 1)
+    assert not breaker.admit()
+    clock.now += 1
+    assert breaker.admit()
+
+
+def test_an_abandoned_probe_lets_the_next_one_through(breaker: Breaker, clock: Clock) -> None:
+    """The client whose request was the probe left: that says nothing about the server."""
+    fail(breaker, 3)
+    clock.now += 1
+    assert breaker.admit()
+    breaker.abandoned()
+    assert not breaker.closed
+    assert breaker.admit()

@@ -1,0 +1,344 @@
+"""What a conversation is promised, on real Redis and in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from streamproxy.domain.sessions import EMPTY, Message, SessionRef, Turn
+from streamproxy.errors import SessionBusyError
+from streamproxy.stores.redis import queue_keys, session_keys
+from streamproxy.stores.redis.connect import Argument, RedisLink
+from streamproxy.stores.redis.scripts import Script
+from streamproxy.stores.redis.sessions import MAX_WAITING, RedisSessions
+from tests.stores.redis.clock import ClockedLink
+
+SYSTEM: Message = {"role": "system", "content": "Antworte kurz. 简短 🙂"}
+
+
+def turn(name: str, tokens: int = 10, messages: int = 2) -> Turn:
+    return Turn(name, tuple({"role": "user", "content": f"{name} {n} 你好\n"} for n in range(messages)), tokens)
+
+
+@pytest.fixture
+def ref() -> SessionRef:
+    return SessionRef(uuid4().hex, "chat:1")
+
+
+@pytest.fixture
+def sessions(clocked: ClockedLink) -> RedisSessions:
+    return RedisSessions(clocked, ttl_seconds=1800, max_tokens=100, max_messages=10)
+
+
+async def until(ready: Callable[[], Awaitable[bool]]) -> None:
+    """Return when *ready*: for what happens in Redis, which announces nothing."""
+    async with asyncio.timeout(20):
+        while not await ready():  # noqa: ASYNC110 (Redis has no event to wait for)
+            await asyncio.sleep(0)
+
+
+async def waiting(link: RedisLink, ref: SessionRef, count: int) -> None:
+    """Return when *count* turns wait."""
+
+    async def ready() -> bool:
+        return bool(await link.command("ZCARD", queue_keys(ref)[0]) == count)
+
+    await until(ready)
+
+
+async def test_a_new_session_is_empty(sessions: RedisSessions, ref: SessionRef) -> None:
+    assert await sessions.enter(ref, "t1", 1) == EMPTY
+    assert await sessions.read(ref) is None
+    assert await sessions.forget(ref) is False
+
+
+async def test_what_was_said_comes_back(sessions: RedisSessions, ref: SessionRef) -> None:
+    """System message and turns, in order, as JSON values."""
+    await sessions.append(ref, turn("t1"), SYSTEM)
+    await sessions.append(ref, turn("t2"), None)
+    context = await sessions.enter(ref, "t3", 1)
+    assert (context.system, context.turns) == (SYSTEM, (turn("t1"), turn("t2")))
+    assert await sessions.read(ref) is not None
+
+
+async def test_the_newest_system_message_wins(sessions: RedisSessions, ref: SessionRef) -> None:
+    await sessions.append(ref, turn("t1"), SYSTEM)
+    newer: Message = {"role": "developer", "content": "new"}
+    await sessions.append(ref, turn("t2"), newer)
+    context = await sessions.read(ref)
+    assert context is not None
+    assert context.system == newer
+
+
+async def test_a_turn_is_appended_once(sessions: RedisSessions, ref: SessionRef) -> None:
+    for _ in range(3):
+        await sessions.append(ref, turn("t1"), None)
+    context = await sessions.read(ref)
+    assert context is not None
+    assert context.turns == (turn("t1"),)
+
+
+async def test_the_oldest_turns_leave_when_tokens_are_too_many(sessions: RedisSessions, ref: SessionRef) -> None:
+    for n, tokens in enumerate([50, 30, 30, 40]):
+        await sessions.append(ref, turn(f"t{n}", tokens), None)
+    context = await sessions.read(ref)
+    assert context is not None
+    assert [t.id for t in context.turns] == ["t1", "t2", "t3"]
+
+
+async def test_the_newest_turn_stays_however_long(sessions: RedisSessions, link: RedisLink, ref: SessionRef) -> None:
+    """And of those that left nothing stays behind."""
+    await sessions.append(ref, turn("t1", 60), None)
+    await sessions.append(ref, turn("t2", 1000), None)
+    context = await sessions.read(ref)
+    assert context is not None
+    assert context.turns == (turn("t2", 1000),)
+    assert await link.command("HLEN", session_keys(ref)[0]) == 1
+
+
+async def test_messages_are_bounded_too(sessions: RedisSessions, ref: SessionRef) -> None:
+    for n in range(4):
+        await sessions.append(ref, turn(f"t{n}", 1, messages=4), None)
+    context = await sessions.read(ref)
+    assert context is not None
+    assert [t.id for t in context.turns] == ["t2", "t3"]
+
+
+async def test_only_a_finished_turn_renews_the_life(
+    sessions: RedisSessions, clocked: ClockedLink, ref: SessionRef
+) -> None:
+    """Reading, entering and leaving do not; the end of life is told by Redis's time."""
+    content, order = session_keys(ref)
+    await sessions.append(ref, turn("t1"), None)
+    for key in (content, order):
+        await clocked.command("PEXPIRE", key, 100_000)
+    await sessions.enter(ref, "t2", 1)
+    context = await sessions.read(ref)
+    await sessions.leave(ref, "t2")
+    assert context is not None
+    assert context.expires_at <= clocked.now / 1_000_000 + 100
+    assert await clocked.command("PTTL", content) <= 100_000
+    await sessions.append(ref, turn("t3"), None)
+    for key in (content, order):
+        assert 1_700_000 < await clocked.command("PTTL", key) <= 1_800_000
+
+
+async def test_an_expired_session_starts_anew(clocked: ClockedLink, ref: SessionRef) -> None:
+    """The next message is the first of a new conversation."""
+    sessions = RedisSessions(clocked, ttl_seconds=0.001, max_tokens=100)
+    await sessions.append(ref, turn("t1"), SYSTEM)
+
+    async def expired() -> bool:
+        return await sessions.read(ref) is None
+
+    await until(expired)
+    assert await sessions.enter(ref, "t2", 1) == EMPTY
+
+
+async def test_a_forgotten_session_is_gone(sessions: RedisSessions, ref: SessionRef) -> None:
+    await sessions.append(ref, turn("t1"), SYSTEM)
+    assert await sessions.forget(ref) is True
+    assert await sessions.read(ref) is None
+
+
+@pytest.mark.parametrize("other", ["principal", "session"])
+async def test_sessions_do_not_see_each_other(sessions: RedisSessions, ref: SessionRef, other: str) -> None:
+    """The same id of another principal, or another id: another conversation, with its own turns."""
+    stranger = (
+        SessionRef(ref.principal_id + "x", ref.session_id)
+        if other == "principal"
+        else SessionRef(ref.principal_id, "chat")
+    )
+    await sessions.append(ref, turn("secret"), SYSTEM)
+    await sessions.enter(ref, "t1", 1)
+    assert await sessions.enter(stranger, "t1", 1) == EMPTY
+    assert await sessions.forget(stranger) is False
+
+
+async def test_turns_enter_in_the_order_they_came(
+    sessions: RedisSessions, clocked: ClockedLink, ref: SessionRef
+) -> None:
+    """Twelve turns at once, each one alone inside, and each sees all that were before it."""
+    await sessions.enter(ref, "first", 1)
+
+    async def take_turn(name: str) -> list[str]:
+        context = await sessions.enter(ref, name, 60)
+        await sessions.append(ref, turn(name, 1, messages=0), None)
+        return [t.id for t in context.turns]
+
+    names = [f"t{n:02}" for n in range(12)]
+    tasks = []
+    for number, name in enumerate(names, 1):
+        tasks.append(asyncio.create_task(take_turn(name)))
+        await waiting(clocked, ref, number)
+    await sessions.leave(ref, "first")
+    assert await asyncio.gather(*tasks) == [names[:n] for n in range(12)]
+
+
+async def test_a_session_that_stays_busy_says_so(
+    sessions: RedisSessions, clocked: ClockedLink, ref: SessionRef
+) -> None:
+    """409 with Retry-After; whoever gave up stands in nobody's way."""
+    await sessions.enter(ref, "t1", 1)
+    with pytest.raises(SessionBusyError) as raised:
+        await sessions.enter(ref, "t2", 0)
+    assert raised.value.retry_after == 1
+    await waiting(clocked, ref, 0)
+
+
+async def test_a_cancelled_waiter_leaves_the_queue(
+    sessions: RedisSessions, clocked: ClockedLink, ref: SessionRef
+) -> None:
+    await sessions.enter(ref, "t1", 1)
+    gone = asyncio.create_task(sessions.enter(ref, "t2", 60))
+    await waiting(clocked, ref, 1)
+    gone.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    await waiting(clocked, ref, 0)
+    await sessions.leave(ref, "t1")
+    await sessions.enter(ref, "t3", 0)
+
+
+class SlowLink(ClockedLink):
+    """Its entering questions stay on the way until the gate opens."""
+
+    def __init__(self, link: RedisLink) -> None:
+        super().__init__(link)
+        self.asked, self.gate = asyncio.Event(), asyncio.Event()
+
+    async def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
+        if script.name == "enter_session":
+            self.asked.set()
+            await self.gate.wait()
+        return await super().run(script, keys, args)
+
+
+async def test_cancelled_while_entering_it_is_not_inside(link: RedisLink, ref: SessionRef) -> None:
+    """The client leaves while the very question is on its way: the answer is awaited, and the session free."""
+    slow = SlowLink(link)
+    sessions = RedisSessions(slow, ttl_seconds=60, max_tokens=100)
+    entering = asyncio.create_task(sessions.enter(ref, "t1", 1))
+    await slow.asked.wait()
+    entering.cancel()
+    await asyncio.sleep(0)
+    slow.gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await entering
+    await sessions.enter(ref, "t2", 0)
+
+
+async def test_a_waiter_that_died_is_skipped(sessions: RedisSessions, clocked: ClockedLink, ref: SessionRef) -> None:
+    """Its worker was killed: after a second of silence the one behind it enters."""
+    await sessions.enter(ref, "t1", 1)
+    await sessions._ask(ref, "dead", 0)
+    behind = asyncio.create_task(sessions.enter(ref, "t3", 60))
+    await waiting(clocked, ref, 2)
+    await sessions.leave(ref, "t1")
+    assert (await sessions._ask(ref, "t4", 0))[0] == 0
+    await sessions.leave(ref, "t4")
+    clocked.advance(1.1)
+    await behind
+
+
+async def test_a_waiter_that_was_skipped_keeps_its_place(
+    sessions: RedisSessions, clocked: ClockedLink, ref: SessionRef
+) -> None:
+    """Its worker only stood still for a while, or Redis lost the queue: first come is first served all the same."""
+    await sessions.enter(ref, "t1", 1)
+    _, arrival = await sessions._ask(ref, "t2", 0)
+    clocked.advance(0.5)
+    await sessions._ask(ref, "t3", 0)
+    await clocked.command("DEL", *queue_keys(ref))
+    await sessions._ask(ref, "t3", clocked.now)
+    await sessions._ask(ref, "t2", arrival)
+    await sessions.leave(ref, "t1")
+    assert (await sessions._ask(ref, "t3", 0))[0] == 0
+    assert (await sessions._ask(ref, "t2", 0))[0] == 1
+
+
+async def test_a_dead_holder_frees_the_session(sessions: RedisSessions, clocked: ClockedLink, ref: SessionRef) -> None:
+    """A lease that nobody renews ends after six seconds; a renewed one does not."""
+    await sessions.enter(ref, "t1", 1)
+    clocked.advance(5)
+    await sessions.renew([(ref, "t1")])
+    clocked.advance(5)
+    with pytest.raises(SessionBusyError):
+        await sessions.enter(ref, "t2", 0)
+    clocked.advance(1)
+    await sessions.enter(ref, "t2", 0)
+
+
+async def test_who_lost_the_lease_still_keeps_what_was_said(
+    sessions: RedisSessions, clocked: ClockedLink, ref: SessionRef
+) -> None:
+    """And does not put the turn out that is inside now, nor renew itself in again."""
+    await sessions.enter(ref, "slow", 1)
+    clocked.advance(6)
+    await sessions.enter(ref, "t2", 0)
+    await sessions.renew([(ref, "slow")])
+    await sessions.append(ref, turn("slow"), None)
+    with pytest.raises(SessionBusyError):
+        await sessions.enter(ref, "t3", 0)
+    context = await sessions.read(ref)
+    assert context is not None
+    assert context.turns == (turn("slow"),)
+
+
+async def test_a_lease_that_ran_out_unnoticed_is_renewed(
+    sessions: RedisSessions, clocked: ClockedLink, ref: SessionRef
+) -> None:
+    """Redis stood still for longer than the lease, and nobody else entered: the turn is still inside."""
+    await sessions.enter(ref, "t1", 1)
+    clocked.advance(60)
+    await sessions.renew([(ref, "t1")])
+    with pytest.raises(SessionBusyError):
+        await sessions.enter(ref, "t2", 0)
+
+
+@pytest.mark.parametrize("end", ["leave", "append"])
+async def test_a_late_renewal_does_not_revive_an_ended_turn(sessions: RedisSessions, ref: SessionRef, end: str) -> None:
+    await sessions.enter(ref, "t1", 1)
+    if end == "leave":
+        await sessions.leave(ref, "t1")
+    else:
+        await sessions.append(ref, turn("t1"), None)
+    await sessions.renew([(ref, "t1")])
+    await sessions.enter(ref, "t2", 0)
+
+
+async def test_a_turn_may_come_again(sessions: RedisSessions, clocked: ClockedLink, ref: SessionRef) -> None:
+    """Entering twice is entering once, and after leaving the same turn may enter and renew again."""
+    for _ in range(2):
+        await sessions.enter(ref, "t1", 0)
+    await sessions.leave(ref, "t1")
+    await sessions.enter(ref, "t1", 0)
+    for _ in range(3):
+        clocked.advance(5)
+        await sessions.renew([(ref, "t1")])
+    with pytest.raises(SessionBusyError):
+        await sessions.enter(ref, "t2", 0)
+
+
+async def test_a_queue_is_bounded(sessions: RedisSessions, clocked: ClockedLink, ref: SessionRef) -> None:
+    """A client in a loop is refused at once; the dead do not fill the queue."""
+    await sessions.enter(ref, "t1", 1)
+    for n in range(MAX_WAITING):
+        await sessions._ask(ref, f"w{n}", 0)
+    with pytest.raises(SessionBusyError):
+        await sessions.enter(ref, "one-more", 60)
+    clocked.advance(2)
+    assert (await sessions._ask(ref, "one-more", 0))[0] == 0
+
+
+async def test_locks_and_queues_do_not_stay_for_ever(sessions: RedisSessions, link: RedisLink, ref: SessionRef) -> None:
+    await sessions.enter(ref, "t1", 1)
+    await sessions._ask(ref, "t2", 0)
+    await sessions.append(ref, turn("t1"), SYSTEM)
+    keys = await link.command("KEYS", f"sp:{{{ref.principal_id}}}:*")
+    assert len(keys) == 5
+    assert all([await link.command("PTTL", key) > 0 for key in keys])
