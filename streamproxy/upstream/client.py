@@ -131,7 +131,16 @@ def _closed(response: aiohttp.ClientResponse) -> asyncio.Future[None] | None:
     if connection is None or connection.protocol is None:
         return None
     closed: asyncio.Future[None] | None = connection.protocol.closed
+    if closed is not None:
+        # Once a connection, which serves many answers: a future whose exception nobody reads is logged as lost.
+        closed.remove_done_callback(_noticed)
+        closed.add_done_callback(_noticed)
     return closed
+
+
+def _noticed(closed: asyncio.Future[None]) -> None:
+    if not closed.cancelled():
+        closed.exception()
 
 
 def _translated(error: Exception) -> UpstreamError:

@@ -156,10 +156,12 @@ async def test_trouble_with_our_own_keys_is_never_a_401(
 async def test_what_the_upstream_says_is_the_callers_fault_keeps_its_status(
     patient: Client, upstream: ScriptedUpstream, status: int, code: str | None
 ) -> None:
-    """A retry cannot help, and another key cannot either: the upstream is asked once."""
-    upstream.script(reply(status, error_of(CANARY, code=code, kind="invalid_request_error")))
+    """A retry cannot help, and another key cannot either: asked once, and told why, without what looks like a secret."""
+    why = "max_tokens is too large for key sk-live-0123456789abcdefghij"
+    upstream.script(reply(status, error_of(why, code=code, kind="invalid_request_error")))
     answer = await patient.chat()
-    assert_error(answer, status)
+    assert assert_error(answer, status)["message"].startswith("max_tokens is too large for key")
+    assert b"0123456789" not in answer.body
     assert answer.head.get("X-Should-Retry") == "false"
     assert len(upstream.requests) == 1
 

@@ -110,7 +110,7 @@ async def test_an_answer_that_is_not_streamed_has_no_heartbeats(brisk: Client, u
 LATE_FAILURES: dict[str, Step] = {
     "500": reply(500, error_of("planted-canary")),
     "429": reply(429, error_of("planted-canary", code="rate_limit_exceeded"), retry_after="7"),
-    "400": reply(400, error_of("planted-canary", kind="invalid_request_error")),
+    "400": reply(400, error_of("too long for sk-planted-canary-0123456789", kind="invalid_request_error")),
     "401": reply(401, error_of("planted-canary", code="invalid_api_key")),
     "HTML": reply(200, b"<html>planted-canary</html>", content_type="text/html"),
     "an error event": event(error_of("planted-canary")),
