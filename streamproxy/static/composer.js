@@ -1,0 +1,60 @@
+/** The field that questions are written in, with one button to send and one to stop. */
+
+const $ = (id) => document.getElementById(id);
+
+export class Composer {
+  #field = $("question");
+  #busy = false;
+  #onSend;
+
+  /** `onSend(text)` is called with what was written, `onStop()` when the answer has been enough. */
+  constructor({ onSend, onStop }) {
+    this.#onSend = onSend;
+    $("composer").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#send();
+    });
+    this.#field.addEventListener("input", () => this.#fit());
+    this.#field.addEventListener("keydown", (event) => this.#key(event));
+    $("stop").addEventListener("click", onStop);
+    document.addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && !event.isComposing) onStop();
+    });
+  }
+
+  /** While an answer is written, Send is Stop; a new question may be drafted meanwhile. */
+  set busy(busy) {
+    this.#busy = busy;
+    // Hiding a focused button would lose the keyboard's place.
+    const moves = [$("send"), $("stop")].includes(document.activeElement);
+    $("stop").hidden = !busy;
+    $("send").hidden = busy;
+    if (moves) this.focus();
+    this.#fit();
+  }
+
+  focus() {
+    this.#field.focus();
+  }
+
+  #send() {
+    const text = this.#field.value.trim();
+    if (text === "" || this.#busy) return;
+    this.#field.value = "";
+    this.#fit();
+    this.#onSend(text);
+  }
+
+  #key(event) {
+    // An Enter that ends the composition of a Chinese word is not meant for us (Safari says so by keyCode 229).
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+    event.preventDefault();
+    this.#send();
+  }
+
+  #fit() {
+    $("send").disabled = this.#field.value.trim() === "";
+    this.#field.style.height = "auto";
+    this.#field.style.height = `${this.#field.scrollHeight}px`;
+  }
+}
