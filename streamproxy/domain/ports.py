@@ -113,6 +113,8 @@ class UserStore(Protocol):
 
     async def by_id(self, user_id: str) -> User | None: ...
 
+    async def by_openid(self, openid: str) -> User | None: ...
+
     async def page(self, *, after: str = "", limit: int = 100) -> Sequence[User]:
         """Users in order of name, those after the name *after*."""
 
@@ -145,6 +147,54 @@ class CredentialStore(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class KeptBearer:
+    """The only bearer that its user has for *purpose*. Times are whole epoch seconds: they are signed."""
+
+    jti: str
+    user_id: str
+    purpose: str
+    issued: int
+    expires: int
+
+
+class KeptBearers(Protocol):
+    """Bearers of which a user has one a purpose, handed out again until it expires."""
+
+    async def keep(self, fresh: KeptBearer) -> KeptBearer:
+        """The live bearer of that user and purpose: the one kept before, else *fresh*, kept from now on.
+
+        Of calls at the same moment exactly one gets its own back. One that has expired at ``fresh.issued`` is
+        no longer live: it is replaced.
+        """
+
+    async def kept_user(self, jti: str, purpose: str) -> User | None:
+        """The user who has this bearer for *purpose*, not disabled. None otherwise."""
+
+
+class QuestionStore(Protocol):
+    """The number of questions that a user has left (``User.questions_left``), None for any number."""
+
+    async def reserve(self, user_id: str, request_id: str, *, now: float, until: float) -> bool:
+        """Hold one question; False when those left are all held or used up. It frees itself at *until*."""
+
+    async def settle(self, user_id: str, request_id: str) -> int | None:
+        """The question was answered: use it up. How many are left after it, which no other answer is told.
+
+        None where the user has any number.
+        """
+
+    async def refund(self, request_id: str) -> None:
+        """Nothing was delivered: hold the question no longer."""
+
+
+class KeyCalls(Protocol):
+    """How often provider keys have answered."""
+
+    async def calls(self, key_ids: Sequence[str]) -> Mapping[str, int]:
+        """Answered calls by key id; a key that never answered is missing."""
+
+
+@dataclass(frozen=True, slots=True)
 class UsageSummary:
     """What a user consumed of one model in one UTC day (``day`` is ``YYYY-MM-DD``)."""
 
@@ -154,6 +204,7 @@ class UsageSummary:
     prompt_tokens: int
     completion_tokens: int
     estimated_streams: int
+    cost_nano_usd: int = 0
 
 
 class Ledger(Protocol):
@@ -167,7 +218,24 @@ class Ledger(Protocol):
     ) -> Sequence[HistoryMessage]:
         """The newest *limit* messages of the user (of one session when given), oldest first."""
 
-    async def usage_by_day(self, user_id: str, *, since: float) -> Sequence[UsageSummary]: ...
+    async def usage_by_day(
+        self, user_id: str, *, since: float, until: float = float("inf")
+    ) -> Sequence[UsageSummary]: ...
+
+    async def remarks(self, user_id: str, *, limit: int) -> Sequence[HistoryMessage]:
+        """The newest *limit* questions and answers of the user, oldest first: no system or tool messages."""
+
+    async def accepted(self, user_id: str, endpoints: Sequence[str], *, since: float, until: float) -> int:
+        """The user's requests at *endpoints* that counted: an answer began, or the client left before it."""
+
+
+class GrantStore(Protocol):
+    """Money granted to accounts, in nano-USD."""
+
+    async def add(self, grant_id: str, user_id: str, nano_usd: int, created: float) -> None: ...
+
+    async def total(self, user_id: str) -> int:
+        """All that was granted, 0 for somebody unknown."""
 
 
 class UpstreamReply(Protocol):

@@ -34,7 +34,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class UsageRecord:
-    """One row of the ledger: a stream as it ended. Times are epoch seconds or milliseconds as named."""
+    """One row of the ledger: a stream as it ended. Times are epoch seconds or milliseconds as named.
+
+    *cost_nano_usd* is what it cost by the price table of its time, in nano-USD.
+    """
 
     stream_id: str
     request_id: str
@@ -52,6 +55,8 @@ class UsageRecord:
     usage: Usage
     end_reason: EndReason
     error_code: str | None = None
+    key_id: str = ""
+    cost_nano_usd: int = 0
 
 
 @dataclass(frozen=True, slots=True)

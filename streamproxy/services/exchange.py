@@ -256,7 +256,14 @@ class Exchange:
             attempts=answer.attempts if answer is not None else int(self._asked_upstream),
             upstream=candidate.upstream.name if candidate is not None else "",
             key_last4=candidate.key.last4 if candidate is not None else "",
+            key_id=candidate.key.id if candidate is not None else "",
+            cost_nano_usd=self._cost(usage),
         )
+
+    def _cost(self, usage: Usage) -> int:
+        """Nano-USD; nothing where the caller's own key paid."""
+        order = self.order
+        return 0 if order.own_key is not None else self._parts.prices.cost(order.request.model, usage)
 
     async def _record(self, outcome: Outcome) -> None:
         """Write usage and history. What SQL does not take is in the log, so that it can be entered later."""

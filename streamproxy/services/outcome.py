@@ -29,6 +29,8 @@ class Outcome:
     attempts: int
     upstream: str
     key_last4: str
+    key_id: str = ""
+    cost_nano_usd: int = 0
 
     def record(self) -> UsageRecord:
         order = self.order
@@ -49,6 +51,8 @@ class Outcome:
             usage=self.usage,
             end_reason=self.reason,
             error_code=self.error_code,
+            key_id=self.key_id,
+            cost_nano_usd=self.cost_nano_usd,
         )
 
     def history(self) -> list[HistoryMessage]:

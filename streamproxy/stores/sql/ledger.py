@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from streamproxy.domain.ports import UsageSummary
 from streamproxy.domain.streams import HistoryMessage, UsageRecord
@@ -93,10 +94,25 @@ class SqlLedger:
         async with self._database.read() as connection:
             return await records.read_history(connection, user_id, session_id=session_id, limit=limit)
 
-    async def usage_by_day(self, user_id: str, *, since: float) -> Sequence[UsageSummary]:
-        """One summary a UTC day and model, by day, of streams that began at *since* (epoch seconds) or later."""
+    async def usage_by_day(self, user_id: str, *, since: float, until: float = math.inf) -> Sequence[UsageSummary]:
+        """One summary a UTC day and model, by day, of streams that began from *since* to before *until* (epoch)."""
         async with self._database.read() as connection:
-            return await records.read_usage(connection, user_id, since=since)
+            return await records.read_usage(connection, user_id, since=since, until=until)
+
+    async def remarks(self, user_id: str, *, limit: int) -> Sequence[HistoryMessage]:
+        """The newest *limit* questions and answers of the user, oldest first."""
+        async with self._database.read() as connection:
+            return await records.read_history(connection, user_id, roles=records.REMARK_ROLES, limit=limit)
+
+    async def accepted(self, user_id: str, endpoints: Sequence[str], *, since: float, until: float) -> int:
+        """Requests at *endpoints* that counted against limits, begun from *since* to before *until* (epoch seconds)."""
+        async with self._database.read() as connection:
+            return await records.count_accepted(connection, user_id, endpoints, since=since, until=until)
+
+    async def calls(self, key_ids: Sequence[str]) -> Mapping[str, int]:
+        """Answered calls by key id; a key that never answered is missing."""
+        async with self._database.read() as connection:
+            return await records.read_calls(connection, key_ids)
 
     async def _commit_all(self) -> None:
         while batch := await self._backlog.next_batch(BATCH):

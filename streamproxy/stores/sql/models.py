@@ -25,6 +25,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    UniqueConstraint,
 )
 
 # Named constraints can be changed by a later migration on both databases.
@@ -60,6 +61,18 @@ bearers = Table(
     Column("jti", Text, primary_key=True),
     Column("user_id", Text, ForeignKey(users.c.id, ondelete="CASCADE"), nullable=False, index=True),
     Column("expires", Double, nullable=False),
+    Column("issued", Double, comment="with a purpose only: the bearer is signed again from its row, byte for byte"),
+    Column("purpose", Text, comment="NULL, or what this is its user's only bearer for"),
+    UniqueConstraint("user_id", "purpose"),
+)
+
+# Questions that are being answered. A row ends with its request, or by itself when the worker was killed.
+reserved_questions = Table(
+    "reserved_questions",
+    metadata,
+    Column("request_id", Text, primary_key=True),
+    Column("user_id", Text, ForeignKey(users.c.id, ondelete="CASCADE"), nullable=False, index=True),
+    Column("until", Double, nullable=False),
 )
 
 api_tokens = Table(
@@ -100,6 +113,16 @@ keys = Table(
     Column("created", Double, nullable=False),
 )
 
+# What accounts were granted; an account's total is their sum. Money is whole nano-USD (domain.money).
+grants = Table(
+    "grants",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("user_id", Text, ForeignKey(users.c.id, ondelete="CASCADE"), nullable=False, index=True),
+    Column("nano_usd", BigInteger, nullable=False),
+    Column("created", Double, nullable=False),
+)
+
 # The ledger: no foreign keys to users, because guests have no row there and a bill outlives an account.
 messages = Table(
     "messages",
@@ -127,6 +150,7 @@ usage = Table(
     Column("model", Text, nullable=False),
     Column("upstream", Text, nullable=False),
     Column("key_last4", Text, nullable=False),
+    Column("key_id", Text, nullable=False, index=True, comment="empty when no key answered"),
     Column("created", Double, nullable=False),
     Column("day", Integer, nullable=False, comment="UTC days since 1970-01-01, to group by on any database"),
     Column("ttft_ms", BigInteger),
@@ -137,6 +161,7 @@ usage = Table(
     Column("completion_tokens", BigInteger, nullable=False),
     Column("cached_tokens", BigInteger, nullable=False),
     Column("estimated", Boolean, nullable=False),
+    Column("cost_nano_usd", BigInteger, nullable=False),
     Column("end_reason", Text, nullable=False),
     Column("error_code", Text),
     Index("ix_usage_user_id_created", "user_id", "created"),

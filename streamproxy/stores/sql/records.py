@@ -7,17 +7,19 @@ from dataclasses import asdict, fields
 from datetime import date, timedelta
 from typing import Any
 
-from sqlalchemy import Integer, cast, func, insert, select
+from sqlalchemy import ColumnElement, Integer, cast, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamproxy.domain.ports import UsageSummary
-from streamproxy.domain.streams import HistoryMessage, UsageRecord
+from streamproxy.domain.streams import EndReason, HistoryMessage, UsageRecord
 from streamproxy.stores.sql.backlog import Entry, Fields
 from streamproxy.stores.sql.models import messages, usage
 
 _EPOCH = date(1970, 1, 1)
 _DAY_SECONDS = 86400
+# Who speaks in a conversation.
+REMARK_ROLES = ("user", "assistant")
 
 
 def usage_row(record: UsageRecord) -> Fields:
@@ -53,31 +55,60 @@ async def insert_entries(connection: AsyncConnection, batch: Sequence[Entry]) ->
 
 
 async def read_history(
-    connection: AsyncConnection, user_id: str, *, session_id: str | None, limit: int
+    connection: AsyncConnection,
+    user_id: str,
+    *,
+    session_id: str | None = None,
+    roles: Sequence[str] = (),
+    limit: int,
 ) -> list[HistoryMessage]:
-    """The newest *limit* messages, oldest first."""
+    """The newest *limit* messages, of *roles* when given, oldest first."""
     columns = [messages.c[field.name] for field in fields(HistoryMessage)]
     query = select(*columns).where(messages.c.user_id == user_id)
     if session_id is not None:
         query = query.where(messages.c.session_id == session_id)
+    if roles:
+        query = query.where(messages.c.role.in_(roles))
     newest = (messages.c.created.desc(), messages.c.stream_id.desc(), messages.c.position.desc())
     rows = await connection.execute(query.order_by(*newest).limit(limit))
     return [HistoryMessage(*row) for row in reversed(rows.all())]
 
 
-async def read_usage(connection: AsyncConnection, user_id: str, *, since: float) -> list[UsageSummary]:
+async def count_accepted(
+    connection: AsyncConnection, user_id: str, endpoints: Sequence[str], *, since: float, until: float
+) -> int:
+    """Streams that were not refunded: as ``services.exchange`` settles them."""
+    counted = usage.c.ttft_ms.is_not(None) | (usage.c.end_reason == EndReason.CLIENT_GONE.value)
+    query = select(func.count()).where(
+        usage.c.user_id == user_id, *_within(since, until), usage.c.endpoint.in_(endpoints), counted
+    )
+    return int((await connection.execute(query)).scalar_one())
+
+
+async def read_usage(connection: AsyncConnection, user_id: str, *, since: float, until: float) -> list[UsageSummary]:
     """Sums by UTC day and model."""
     estimated = cast(usage.c.estimated, Integer)
-    sums = [func.sum(column) for column in (usage.c.prompt_tokens, usage.c.completion_tokens, estimated)]
+    tokens = (usage.c.prompt_tokens, usage.c.completion_tokens)
+    sums = [func.sum(column) for column in (*tokens, estimated, usage.c.cost_nano_usd)]
     query = (
         select(usage.c.day, usage.c.model, func.count(), *sums)
-        .where(usage.c.user_id == user_id, usage.c.created >= since)
+        .where(usage.c.user_id == user_id, *_within(since, until))
         .group_by(usage.c.day, usage.c.model)
         .order_by(usage.c.day, usage.c.model)
     )
     rows = await connection.execute(query)
     # PostgreSQL sums 64-bit columns to Decimal.
     return [UsageSummary(_iso(day), model, *map(int, counts)) for day, model, *counts in rows]
+
+
+async def read_calls(connection: AsyncConnection, key_ids: Sequence[str]) -> dict[str, int]:
+    """How many streams each key answered."""
+    query = select(usage.c.key_id, func.count()).where(usage.c.key_id.in_(key_ids)).group_by(usage.c.key_id)
+    return {str(key_id): int(calls) for key_id, calls in await connection.execute(query)}
+
+
+def _within(since: float, until: float) -> tuple[ColumnElement[bool], ...]:
+    return (usage.c.created >= since, usage.c.created < until)
 
 
 def _iso(day: int) -> str:

@@ -54,6 +54,9 @@ class SqlUsers:
     async def by_id(self, user_id: str) -> User | None:
         return await self._one(users.c.id == user_id)
 
+    async def by_openid(self, openid: str) -> User | None:
+        return await self._one(users.c.openid == openid)
+
     async def page(self, *, after: str = "", limit: int = 100) -> Sequence[User]:
         """Users in order of name (of its bytes, on every database), those after the name *after*."""
         query = select(*USER_COLUMNS).where(users.c.name > after).order_by(users.c.name).limit(limit)

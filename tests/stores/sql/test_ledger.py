@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, func, select
 
-from streamproxy.domain.ports import Ledger, UsageSummary
+from streamproxy.domain.ports import KeyCalls, Ledger, UsageSummary
 from streamproxy.domain.streams import EndReason, HistoryMessage, Usage, UsageRecord
 from streamproxy.errors import BadRequestError, StoreUnavailableError
 from streamproxy.stores.sql.connect import Database
@@ -179,3 +179,13 @@ async def test_closing_writes_what_waits_and_takes_no_more(ledger: SqlLedger, da
     assert await rows(database) == (300, 0)
     with pytest.raises(StoreUnavailableError):
         await ledger.write(record(301), [])
+
+
+async def test_calls_are_counted_by_key_once_each(ledger: SqlLedger) -> None:
+    """Also when a stream is written twice; one that no key answered counts for none."""
+    for number, key in enumerate(("k1", "k1", "k2", "")):
+        await ledger.write(record(number, key_id=key), [])
+    await ledger.write(record(0, key_id="k1"), [])
+    port: KeyCalls = ledger
+    assert await port.calls(["k1", "k2", "k3"]) == {"k1": 2, "k2": 1}
+    assert await port.calls([]) == {}

@@ -105,3 +105,10 @@ async def test_a_name_is_a_value_never_a_part_of_the_statement(users: SqlUsers) 
 async def test_a_name_that_no_database_can_hold_never_becomes_a_driver_error(users: SqlUsers, name: str) -> None:
     with contextlib.suppress(BadRequestError):
         assert await users.by_name(name) is None
+
+
+async def test_a_user_is_found_by_openid(users: SqlUsers) -> None:
+    await users.add(replace(BOB, openid="o-bob"))
+    assert await users.by_openid("o-bob") == replace(BOB, openid="o-bob")
+    assert await users.by_openid("o-nobody") is None
+    assert await users.by_openid("x' UNION SELECT 1,'admin','pw','a','b' -- ") is None

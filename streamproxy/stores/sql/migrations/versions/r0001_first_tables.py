@@ -15,6 +15,7 @@ _Name = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 def upgrade() -> None:
     _accounts()
+    _grants()
     _upstreams()
     _ledger()
 
@@ -35,15 +36,28 @@ def _accounts() -> None:
         sa.UniqueConstraint("name", name="uq_users_name"),
         sa.UniqueConstraint("openid", name="uq_users_openid"),
     )
+    issued = "with a purpose only: the bearer is signed again from its row, byte for byte"
     op.create_table(
         "bearers",
         sa.Column("jti", sa.Text, nullable=False),
         sa.Column("user_id", sa.Text, nullable=False),
         sa.Column("expires", sa.Double, nullable=False),
+        sa.Column("issued", sa.Double, comment=issued),
+        sa.Column("purpose", sa.Text, comment="NULL, or what this is its user's only bearer for"),
         sa.PrimaryKeyConstraint("jti", name="pk_bearers"),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_bearers_user_id", ondelete="CASCADE"),
+        sa.UniqueConstraint("user_id", "purpose", name="uq_bearers_user_id"),
     )
     op.create_index("ix_bearers_user_id", "bearers", ["user_id"])
+    op.create_table(
+        "reserved_questions",
+        sa.Column("request_id", sa.Text, nullable=False),
+        sa.Column("user_id", sa.Text, nullable=False),
+        sa.Column("until", sa.Double, nullable=False),
+        sa.PrimaryKeyConstraint("request_id", name="pk_reserved_questions"),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_reserved_questions_user_id", ondelete="CASCADE"),
+    )
+    op.create_index("ix_reserved_questions_user_id", "reserved_questions", ["user_id"])
     op.create_table(
         "api_tokens",
         sa.Column("id", sa.Text, nullable=False),
@@ -58,6 +72,19 @@ def _accounts() -> None:
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_api_tokens_user_id", ondelete="CASCADE"),
     )
     op.create_index("ix_api_tokens_user_id", "api_tokens", ["user_id"])
+
+
+def _grants() -> None:
+    op.create_table(
+        "grants",
+        sa.Column("id", sa.Text, nullable=False),
+        sa.Column("user_id", sa.Text, nullable=False),
+        sa.Column("nano_usd", sa.BigInteger, nullable=False),
+        sa.Column("created", sa.Double, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_grants"),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_grants_user_id", ondelete="CASCADE"),
+    )
+    op.create_index("ix_grants_user_id", "grants", ["user_id"])
 
 
 def _upstreams() -> None:
@@ -113,6 +140,7 @@ def _ledger() -> None:
         sa.Column("model", sa.Text, nullable=False),
         sa.Column("upstream", sa.Text, nullable=False),
         sa.Column("key_last4", sa.Text, nullable=False),
+        sa.Column("key_id", sa.Text, nullable=False, comment="empty when no key answered"),
         sa.Column("created", sa.Double, nullable=False),
         sa.Column("day", sa.Integer, nullable=False, comment=day),
         sa.Column("ttft_ms", sa.BigInteger),
@@ -123,8 +151,10 @@ def _ledger() -> None:
         sa.Column("completion_tokens", sa.BigInteger, nullable=False),
         sa.Column("cached_tokens", sa.BigInteger, nullable=False),
         sa.Column("estimated", sa.Boolean, nullable=False),
+        sa.Column("cost_nano_usd", sa.BigInteger, nullable=False),
         sa.Column("end_reason", sa.Text, nullable=False),
         sa.Column("error_code", sa.Text),
         sa.PrimaryKeyConstraint("stream_id", name="pk_usage"),
     )
     op.create_index("ix_usage_user_id_created", "usage", ["user_id", "created"])
+    op.create_index("ix_usage_key_id", "usage", ["key_id"])
