@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, Secret, SecretStr
 
 from streamproxy.dialects import DIALECTS
 from streamproxy.domain.limits import parse_limits
+from streamproxy.domain.money import parse_price
 from streamproxy.errors import ConfigurationError
 from streamproxy.log import redact
 
@@ -140,14 +141,26 @@ def _model_table(value: Mapping[str, str]) -> Mapping[str, str]:
     return value
 
 
-def _windows(value: Any) -> Any:
-    """``model=tokens`` pairs, as the environment spells a table."""
-    if not isinstance(value, str):
-        return value
-    pairs = [part.partition("=") for part in _split(value)]
-    if not all(separator for _, separator, _ in pairs):
-        raise ValueError("must be model=tokens, comma-separated, for example my-model=32768")
-    return {name.strip(): tokens.strip() for name, _, tokens in pairs}
+def _by_model(what: str, example: str) -> Callable[[Any], Any]:
+    """Reads ``model=value`` pairs, as the environment spells a table."""
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        pairs = [part.partition("=") for part in _split(value)]
+        if not all(separator for _, separator, _ in pairs):
+            raise ValueError(f"must be model={what}, comma-separated, for example my-model={example}")
+        return {name.strip(): text.strip() for name, _, text in pairs}
+
+    return read
+
+
+def _price(value: str) -> str:
+    try:
+        parse_price(value)
+    except ConfigurationError as exc:
+        raise ValueError(exc.message) from None
+    return value
 
 
 Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=4096)]
@@ -164,7 +177,11 @@ LimitsText: TypeAlias = Annotated[str, AfterValidator(_limits)]
 Zone: TypeAlias = Annotated[str, AfterValidator(_zone)]
 DialectName: TypeAlias = Annotated[str, AfterValidator(_dialect)]
 Models: TypeAlias = Annotated[dict[str, Text], BeforeValidator(_models), AfterValidator(_model_table)]
-Windows: TypeAlias = Annotated[dict[str, Annotated[int, Field(ge=256, le=100_000_000)]], BeforeValidator(_windows)]
+Windows: TypeAlias = Annotated[
+    dict[str, Annotated[int, Field(ge=256, le=100_000_000)]], BeforeValidator(_by_model("tokens", "32768"))
+]
+PriceText: TypeAlias = Annotated[str, AfterValidator(_price)]
+Prices: TypeAlias = Annotated[dict[str, PriceText], BeforeValidator(_by_model("price", "2.50/1.25/10"))]
 Status: TypeAlias = Annotated[int, Field(ge=200, le=599)]
 # A week bounds every time: a longer one is a unit mixed up (milliseconds).
 Seconds: TypeAlias = Annotated[float, Field(ge=0.1, le=604_800)]

@@ -9,12 +9,16 @@ from pydantic import AfterValidator, Field
 from streamproxy.settings.fields import (
     LimitsText,
     Listed,
+    Prices,
+    PriceText,
     Seconds,
     Status,
+    Text,
     Unset,
     Windows,
     Zone,
 )
+from streamproxy.settings.prices import WELL_KNOWN as KNOWN_PRICES
 from streamproxy.settings.process import Section
 from streamproxy.settings.windows import WELL_KNOWN
 
@@ -72,6 +76,15 @@ class ModelTable(Section):
     default_window: int = Field(
         default=8192, ge=256, le=100_000_000, description="Context window of a model that the table does not have."
     )
+    prices: Annotated[Prices, AfterValidator(lambda given: {**KNOWN_PRICES, **given})] = Field(
+        default_factory=lambda: dict(KNOWN_PRICES),
+        description="Prices by model name, input/cached input/output in USD per million tokens (and /picture in USD), "
+        "added to the well-known ones.",
+        examples=["my-model=2.50/1.25/10"],
+    )
+    default_price: PriceText = Field(
+        default="0/0/0", description="Price of a model that the table does not have, written like the others."
+    )
 
 
 class Streams(Section):
@@ -108,12 +121,31 @@ class Compat(Section):
         description="HTTP status of a refusal there; unset means 429, the original had 401.",
         examples=[401],
     )
+    simple_chat_model: Annotated[Text | None, Unset] = Field(
+        default=None,
+        description="Model of the simple chat when a request names none; unset means gpt-3.5-turbo, where no upstream "
+        "serves it the first that one names.",
+        examples=["gpt-4o-mini"],
+    )
+    simple_chat_registration: bool = Field(
+        default=True, description="Whether anybody may make an account with POST /user/, as in the original."
+    )
+    simple_chat_advanced_prompt: Text = Field(
+        default="First attend to the writer's feelings: name them in a sentence or two, kindly and without judging. "
+        "Then answer what was asked, in the writer's own language.",
+        description="System prompt of /llm/message/advanced.",
+    )
     message_trust_openid: bool = Field(
         default=False,
         description="Whether /message takes the openid in the body for a credential, as the original did.",
     )
     message_status: Annotated[Status | None, Unset] = Field(
         default=None, description="HTTP status of every error of /message; unset means the honest one.", examples=[200]
+    )
+    pro_model: Annotated[Text | None, Unset] = Field(
+        default=None,
+        description="Model of /pro; unset means the one that simple_chat_model would mean if it were unset.",
+        examples=["gpt-4o-mini"],
     )
     pro_passthrough_keys: bool = Field(
         default=False, description="Whether /pro takes a provider's key as apiKey and uses it for that call."
