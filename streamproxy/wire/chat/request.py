@@ -13,15 +13,13 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from streamproxy.errors import BadRequestError
+from streamproxy.wire.body import decoded, integer, model_name, typed
 
 Message: TypeAlias = Mapping[str, Any]
 """One chat message as JSON: ``{"role": ..., "content": ..., ...}``, unknown fields kept."""
 
 # A conversation of 256 questions and answers; each message costs a tokenizer call, and windows end long before.
 MAX_MESSAGES: Final = 512
-MAX_MODEL_LENGTH: Final = 256
-# The schemas of tools are the deepest legitimate JSON here, at about a dozen levels. Parsers of upstreams recurse.
-MAX_DEPTH: Final = 64
 MAX_CHOICES: Final = 128  # OpenAI's own bound on ``n``
 # No model's window comes near. The bound keeps sums exact where numbers are doubles (Lua, JavaScript).
 MAX_REPLY_TOKENS: Final = 10**9
@@ -41,18 +39,18 @@ class ChatRequest:
 
 def parse_request(body: bytes) -> ChatRequest:
     """Read the JSON *body*. BadRequestError with ``param`` for everything that is not a chat request."""
-    fields = _decoded(body)
-    model = _model(fields)
+    fields = decoded(body)
+    model = model_name(fields)
     messages = _messages(fields)
-    options = _typed(fields, "stream_options", dict, "an object") or {}
-    _integer(fields, "n", MAX_CHOICES)
-    max_tokens = _integer(fields, "max_tokens", MAX_REPLY_TOKENS)
+    options = typed(fields, "stream_options", dict, "an object") or {}
+    integer(fields, "n", MAX_CHOICES)
+    max_tokens = integer(fields, "max_tokens", MAX_REPLY_TOKENS)
     return ChatRequest(
         model=model,
         messages=messages,
-        stream=bool(_typed(fields, "stream", bool, "a boolean")),
-        include_usage=bool(_typed(options, "include_usage", bool, "a boolean", within="stream_options.")),
-        reply_tokens=_integer(fields, "max_completion_tokens", MAX_REPLY_TOKENS) or max_tokens,
+        stream=bool(typed(fields, "stream", bool, "a boolean")),
+        include_usage=bool(typed(options, "include_usage", bool, "a boolean", within="stream_options.")),
+        reply_tokens=integer(fields, "max_completion_tokens", MAX_REPLY_TOKENS) or max_tokens,
         fields=fields,
     )
 
@@ -66,52 +64,6 @@ def encode_request(request: ChatRequest, *, model: str, messages: Sequence[Messa
     if request.stream and ask_usage:
         fields["stream_options"] = {**(request.fields.get("stream_options") or {}), "include_usage": True}
     return msgspec.json.encode(fields)
-
-
-def _decoded(body: bytes) -> dict[str, Any]:
-    # msgspec refuses what could not be encoded again: lone surrogates, NaN, Infinity, numbers out of range.
-    try:
-        fields = msgspec.json.decode(body)
-    except RecursionError:
-        raise _too_deep() from None
-    except UnicodeDecodeError:
-        raise BadRequestError("The body is not valid UTF-8") from None
-    except msgspec.DecodeError as exc:
-        raise BadRequestError(f"The body is not valid JSON: {exc}") from None
-    if not isinstance(fields, dict):
-        raise BadRequestError("The body must be a JSON object")
-    # Brackets inside strings count too: that only costs a look at the value.
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _deeper_than(fields, MAX_DEPTH):
-        raise _too_deep()
-    return fields
-
-
-def _too_deep() -> BadRequestError:
-    return BadRequestError(f"The body is nested deeper than {MAX_DEPTH} levels")
-
-
-def _deeper_than(value: Any, depth: int) -> bool:
-    """Level by level, because recursion is what the bound protects from."""
-    level = [value]
-    for _ in range(depth):
-        level = [
-            child
-            for node in level
-            for child in (node.values() if isinstance(node, dict) else node)
-            if isinstance(child, (dict, list))
-        ]
-        if not level:
-            return False
-    return True
-
-
-def _model(fields: dict[str, Any]) -> str:
-    model = fields.get("model")
-    if not isinstance(model, str) or not 1 <= len(model) <= MAX_MODEL_LENGTH or not model.isprintable():
-        raise BadRequestError(
-            f"model is required: 1 to {MAX_MODEL_LENGTH} characters without control characters", param="model"
-        )
-    return model
 
 
 def _messages(fields: dict[str, Any]) -> tuple[Message, ...]:
@@ -143,20 +95,3 @@ def _check_message(message: Any, where: str) -> None:
 
 def _is_objects(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, dict) for item in value)
-
-
-def _typed(fields: dict[str, Any], name: str, kind: type, spelled: str, *, within: str = "") -> Any:
-    value = fields.get(name)
-    if value is not None and not isinstance(value, kind):
-        raise BadRequestError(f"{within}{name} must be {spelled} or null", param=within + name)
-    return value
-
-
-def _integer(fields: dict[str, Any], name: str, most: int) -> int | None:
-    value = fields.get(name)
-    if value is None:
-        return None
-    # bool is an int in Python, not in JSON.
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-        raise BadRequestError(f"{name} must be an integer from 1 to {most}, or null", param=name)
-    return value
