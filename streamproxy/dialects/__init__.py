@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 
+from streamproxy.dialects.azure import AzureDialect
 from streamproxy.dialects.base import Dialect
 from streamproxy.dialects.openai import OpenAIDialect
+from streamproxy.domain.keypool import Upstream
+from streamproxy.domain.quirks import Quirks
 
-DIALECTS: Mapping[str, Dialect] = {"openai": OpenAIDialect()}
+DIALECTS: dict[str, Callable[[Quirks], Dialect]] = {"openai": OpenAIDialect, "azure": AzureDialect}
+
+
+def dialect_of(upstream: Upstream) -> Dialect:
+    """How *upstream* wants to be spoken to."""
+    return DIALECTS[upstream.dialect](upstream.quirks)

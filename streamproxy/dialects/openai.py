@@ -1,127 +1,86 @@
 """The dialect of OpenAI and of everything that calls itself OpenAI-compatible.
 
-What each failure means stands in one table. An upstream's own words never reach the client, with one
-exception: what it says about the caller's request (400, 404, 413, 422), cleaned of anything that
-looks like a credential. https://platform.openai.com/docs/guides/error-codes
+https://platform.openai.com/docs/guides/error-codes, https://openrouter.ai/docs/api/reference/errors-and-debugging
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import msgspec
-
-from streamproxy.dialects.base import Call, Failure
-from streamproxy.dialects.retryafter import retry_after
-from streamproxy.domain.keypool import KeyState, Verdict
-from streamproxy.errors import RateLimitError, StreamProxyError, UpstreamError, UpstreamRejectedError
-from streamproxy.log import redact
+from streamproxy.dialects.base import Call, Failure, Translator
+from streamproxy.dialects.failures import Meaning, Rule, classify
+from streamproxy.domain.quirks import NO_QUIRKS, Quirks
 from streamproxy.wire.chat import ChatRequest, Message, encode_request
 
-_DEAD_KEY = frozenset({"invalid_api_key", "account_deactivated", "account_terminated"})
-_NO_MONEY = frozenset({"insufficient_quota", "billing_not_active", "billing_hard_limit_reached"})
-_CALLERS_FAULT = frozenset({400, 404, 405, 413, 415, 422})
-# Where the provider names no time: long enough to let a burst pass, short enough to lose little.
-COOL_DOWN = 5.0
-PARKED = 3600.0
-LONGEST_MESSAGE = 1000
+_MAX_TOKENS = ("max_completion_tokens", "max_tokens")
+
+RULES: tuple[Rule, ...] = (
+    Rule(Meaning.KEY_DEAD, words={"invalid_api_key", "account_deactivated", "account_terminated"}),
+    Rule(Meaning.NO_MONEY, words={"insufficient_quota", "billing_not_active", "billing_hard_limit_reached"}),
+    # DeepSeek: Insufficient Balance. OpenRouter: insufficient credits.
+    Rule(Meaning.NO_MONEY, statuses={402}),
+    Rule(Meaning.CALLERS_FAULT, words={"context_length_exceeded", "content_filter", "content_policy_violation"}),
+    Rule(Meaning.TOO_MANY, words={"rate_limit_exceeded"}),
+    Rule(Meaning.TOO_MANY, statuses={429}),
+    Rule(Meaning.KEY_DEAD, statuses={401}),
+    # A region or a model that this key has no permission for: it is not dead.
+    Rule(Meaning.KEY_UNFIT, statuses={403}),
+    Rule(Meaning.CALLERS_FAULT, statuses={400, 404, 405, 413, 415, 422}),
+    Rule(Meaning.CALLERS_FAULT, statuses={200}, words={"invalid_request_error", "BadRequestError"}),
+    Rule(Meaning.OVERLOADED, statuses={529}),
+    Rule(Meaning.OURS, statuses=range(300, 500)),
+    Rule(Meaning.BROKEN),
+)
 
 
 @dataclass(frozen=True, slots=True)
-class _Words:
-    """The error object of an answer, as far as it could be read."""
-
-    message: str = ""
-    code: str = ""
-    type: str = ""
-    param: str | None = None
-
-
 class OpenAIDialect:
-    """Requests as they are, errors by status and code."""
+    """Requests as they are but for the quirks, events as they are, errors by status and code."""
+
+    quirks: Quirks = NO_QUIRKS
 
     def chat(self, request: ChatRequest, *, model: str, messages: Sequence[Message], secret: str) -> Call:
-        body = encode_request(request, model=model, messages=messages, ask_usage=True)
-        accept = "text/event-stream" if request.stream else "application/json"
-        return Call("/chat/completions", _headers(secret, accept), body)
+        body = chat_body(request, model=model, messages=messages, quirks=self.quirks)
+        return Call("/chat/completions", {**accepting(request), **_bearer(secret)}, body)
 
     def models(self, *, secret: str) -> Call:
-        return Call("/models", _headers(secret, "application/json"), None)
+        return Call("/models", {"Accept": "application/json", **_bearer(secret)}, None)
+
+    def translator(self) -> Translator | None:
+        return None
+
+    def completion(self, body: bytes) -> bytes:
+        return body
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
-        words = _words(body)
-        if status in {401, 403} or words.code in _DEAD_KEY:
-            return self._key_refused(status, words)
-        if status == 429 or words.code in _NO_MONEY or words.code == "rate_limit_exceeded":
-            return self._too_many(headers, words)
-        if status in _CALLERS_FAULT:
-            return Failure(_rejected(status, words))
-        if status == 200 and words.type == "invalid_request_error":
-            return Failure(_rejected(400, words))
-        if 300 <= status < 500:
-            return Failure(UpstreamError(f"the upstream answered with status {status}", code="upstream_rejected"))
-        return self._broken(status, headers)
-
-    @staticmethod
-    def _key_refused(status: int, words: _Words) -> Failure:
-        error = UpstreamError("the upstream does not accept our key", code="upstream_key_refused")
-        if status == 403 and words.code not in _DEAD_KEY:
-            # A region or model permission: this key cannot answer this request, others may; it is not dead.
-            return Failure(error, another_key=True)
-        return Failure(error, Verdict(KeyState.DISABLED, None, words.code or "invalid_api_key"), another_key=True)
-
-    @staticmethod
-    def _too_many(headers: Mapping[str, str], words: _Words) -> Failure:
-        if words.code in _NO_MONEY or words.type in _NO_MONEY:
-            error: StreamProxyError = UpstreamError("the upstream account is out of quota", code="upstream_quota")
-            return Failure(error, Verdict(KeyState.PARKED, PARKED, "insufficient_quota"), another_key=True)
-        seconds = retry_after(headers.get("Retry-After"), headers.get("Date"))
-        wait = COOL_DOWN if seconds is None else seconds
-        error = RateLimitError("the upstream is rate limiting us", code="upstream_rate_limited", retry_after=wait)
-        return Failure(error, Verdict(KeyState.COOLING, wait, "upstream_rate_limited"), another_key=True)
-
-    @staticmethod
-    def _broken(status: int, headers: Mapping[str, str]) -> Failure:
-        wait = retry_after(headers.get("Retry-After"), headers.get("Date"))
-        code = "upstream_overloaded" if status in {503, 529} else "upstream_error"
-        error = UpstreamError("the upstream failed to answer", code=code, retry_after=wait)
-        verdict = Verdict(KeyState.COOLING, wait, code) if wait else None
-        return Failure(error, verdict, another_key=True)
+        return classify(RULES, status, headers, body)
 
 
-def _headers(secret: str, accept: str) -> dict[str, str]:
-    headers = {"Content-Type": "application/json", "Accept": accept}
-    if secret:
-        headers["Authorization"] = f"Bearer {secret}"
-    return headers
+def chat_body(request: ChatRequest, *, model: str, messages: Sequence[Message], quirks: Quirks) -> bytes:
+    """The request's JSON with what *quirks* want changed."""
+    if quirks != NO_QUIRKS:
+        request = _without_what_is_refused(request, quirks)
+    return encode_request(request, model=model, messages=messages, ask_usage=quirks.send_stream_options)
 
 
-def _rejected(status: int, words: _Words) -> UpstreamRejectedError:
-    said = redact(words.message)[:LONGEST_MESSAGE] or "the upstream refuses this request"
-    return UpstreamRejectedError(said, status=status, code=words.code or None, param=words.param)
+def _without_what_is_refused(request: ChatRequest, quirks: Quirks) -> ChatRequest:
+    refused = {*quirks.drop_fields} if quirks.send_stream_options else {*quirks.drop_fields, "stream_options"}
+    fields = {name: value for name, value in request.fields.items() if name not in refused}
+    if quirks.max_tokens_field:
+        bounds = [bound for name in _MAX_TOKENS if (bound := fields.pop(name, None)) is not None]
+        if bounds:
+            fields[quirks.max_tokens_field] = bounds[0]
+    return dataclasses.replace(request, fields=fields)
 
 
-def _words(body: bytes) -> _Words:
-    """Read ``{"error": {...}}``, ``{"error": "text"}`` or ``{"detail": ...}``; HTML and noise say nothing."""
-    try:
-        answer = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _Words()
-    if not isinstance(answer, dict):
-        return _Words()
-    error = answer.get("error", answer.get("detail"))
-    if not isinstance(error, dict):
-        return _Words(message=_text(error))
-    param = error.get("param")
-    return _Words(
-        message=_text(error.get("message")),
-        code=_text(error.get("code")),
-        type=_text(error.get("type")),
-        param=param if isinstance(param, str) else None,
-    )
+def accepting(request: ChatRequest) -> dict[str, str]:
+    """The header fields that say what goes and what is to come."""
+    accept = "text/event-stream" if request.stream else "application/json"
+    return {"Content-Type": "application/json", "Accept": accept}
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
+def _bearer(secret: str) -> dict[str, str]:
+    """Nothing where there is no key: a model on this machine wants none."""
+    return {"Authorization": f"Bearer {secret}"} if secret else {}

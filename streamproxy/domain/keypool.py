@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
 
+from streamproxy.domain.quirks import NO_QUIRKS, Quirks
+
 
 class KeyState(StrEnum):
     """How a key stands, as ``key list`` prints it."""
@@ -39,7 +41,7 @@ class Key:
 @dataclass(frozen=True, slots=True)
 class Upstream:
     """A provider endpoint. *models* maps a name clients use, or a pattern ending in ``*``, to the
-    provider's own name (``*`` keeps the name)."""
+    provider's own name (``*`` keeps the name). *allow_private*: its addresses may be private, its scheme http."""
 
     name: str
     dialect: str
@@ -48,6 +50,8 @@ class Upstream:
     keys: tuple[Key, ...] = ()
     priority: int = 0
     weight: int = 1
+    quirks: Quirks = NO_QUIRKS
+    allow_private: bool = False
 
     def provider_model(self, model: str) -> str | None:
         """What this upstream calls *model*, None when it does not serve it."""

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
-from streamproxy.dialects import DIALECTS
+from streamproxy.dialects import dialect_of
 from streamproxy.dialects.base import Call, Failure
 from streamproxy.domain.ports import UpstreamReply, UpstreamTransport
 from streamproxy.domain.retries import RetryBudget
@@ -107,6 +107,7 @@ class Calls:
                     include_usage=request.include_usage,
                     taken_ids=self._taken_ids,
                     max_bytes=self._max_bytes,
+                    translator=dialect_of(lease.candidate.upstream).translator(),
                 )
                 try:
                     frames = await self._first_frames(lease, reply, relay)
@@ -126,7 +127,7 @@ class Calls:
             async with asyncio.timeout(self.timeouts.total):
                 reply = await self._open(lease, request, prompt, trace)
                 try:
-                    body = await _body(reply, LONGEST_ANSWER)
+                    body = dialect_of(lease.candidate.upstream).completion(await _body(reply, LONGEST_ANSWER))
                     transcript = self._read_whole(lease, reply, body)
                     await reply.finish()
                 except BaseException:
@@ -186,7 +187,7 @@ class Calls:
     ) -> UpstreamReply:
         """Send; return the answer when its status is 200, else CallFailedError with what it means."""
         candidate = lease.candidate
-        dialect = DIALECTS[candidate.upstream.dialect]
+        dialect = dialect_of(candidate.upstream)
         call = dialect.chat(request, model=candidate.model, messages=prompt.messages, secret=candidate.key.secret)
         reply = await self._send(lease, call, trace)
         if reply.status == 200:
@@ -243,7 +244,7 @@ def _failure(lease: Lease, reply: UpstreamReply, body: bytes) -> Failure:
     candidate = lease.candidate
     secret = candidate.key.secret.encode()
     clean = body.replace(secret, b"***") if secret else body
-    return DIALECTS[candidate.upstream.dialect].failure(reply.status, reply.headers, clean)
+    return dialect_of(candidate.upstream).failure(reply.status, reply.headers, clean)
 
 
 async def _body(reply: UpstreamReply, longest: int) -> bytes:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from streamproxy.dialects import DIALECTS
+from streamproxy.dialects import dialect_of
 from streamproxy.domain.keypool import Upstream
 from streamproxy.domain.ports import UpstreamTransport
 from streamproxy.errors import NoKeyAvailableError, NotFoundError, UpstreamError
@@ -91,8 +91,7 @@ class ModelList:
     async def _ask(self, upstream: Upstream) -> list[Model]:
         if not upstream.keys:
             return []
-        dialect = DIALECTS[upstream.dialect]
-        call = dialect.models(secret=upstream.keys[0].secret)
+        call = dialect_of(upstream).models(secret=upstream.keys[0].secret)
         reply = await self._transport.open(upstream.base_url + call.path, headers=call.headers, body=call.body)
         try:
             body = b""

@@ -9,20 +9,25 @@ them with exactly one ``[DONE]``.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
 import streamproxy.wire.error as wire_error
+from streamproxy.dialects.base import Translator
 from streamproxy.errors import StreamProxyError, UpstreamError
 from streamproxy.wire import sse
-from streamproxy.wire.chat import Transcript, finish_chunk, split_usage, usage_chunk
+from streamproxy.wire.chat import ReportedUsage, Transcript, completed_chunk, finish_chunk, split_usage, usage_chunk
 
 # A fragment longer than this is no longer glued to the next batch byte by byte: the decoder takes over,
 # whose work is linear.
 LONGEST_TAIL = 1 << 16
 # Frames of a long answer are some ten times as long as their text: they are kept only so far.
 UNREAD_BYTES = 1 << 18
+# Azure sends one chunk before the completion has an id; a stream of nothing else must not fill the memory.
+LONGEST_PRELUDE = 8
 _ID = re.compile(rb'"id" ?: ?"((?:[^"\\]|\\.)*)"')
 # What must not pass unread. In a JSON text these byte strings occur as keys only: inside a string value
 # the quotes are escaped.
@@ -42,11 +47,21 @@ class Identity:
 class Relay:
     """The way of one stream's events. *include_usage*: the client asked for a usage chunk. *max_bytes* bounds its text.
 
+    With a *translator* every event is read and spelled anew; without one, bytes pass as they are where they can.
+
     ``feed`` returns frames; afterwards look at ``failure`` (an in-stream error or unreadable event: what was
     returned still goes to the client, then the stream fails) and ``ended`` (the upstream said ``[DONE]``).
     """
 
-    def __init__(self, identity: Identity, *, include_usage: bool, taken_ids: TakenIds, max_bytes: int) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        *,
+        include_usage: bool,
+        taken_ids: TakenIds,
+        max_bytes: int,
+        translator: Translator | None = None,
+    ) -> None:
         self.transcript = Transcript()
         self.failure: UpstreamError | None = None
         self.failed_event: bytes = b""
@@ -54,9 +69,11 @@ class Relay:
         self._identity = identity
         self._include_usage = include_usage
         self._taken_ids = taken_ids
+        self._translator = translator
         self._decoder = sse.Decoder()
         self._tail = b""
         self._usage: bytes | None = None
+        self._prelude: list[dict[str, Any]] = []
         self._upstream_id: bytes | None = None
         self._id: str = ""
         self._max_bytes = max_bytes
@@ -66,6 +83,8 @@ class Relay:
         """Take what the upstream sent; return the frames the client may see now."""
         if self.ended or self.failure:
             return b""
+        if self._translator is not None:
+            return self._decode(batch)
         if self._decoder.pending or b"\r" in batch or len(self._tail) > LONGEST_TAIL:
             data, self._tail = self._tail + batch, b""
             return self._decode(data)
@@ -141,7 +160,8 @@ class Relay:
         events = frames.count(b"\n\n")
         return (
             frames.count(self._upstream_id) == events
-            and frames.count(b'"choices"') == events
+            # One of the two spellings in every event: a value of another type has to be read.
+            and (frames.count(b'"choices":[') == events or frames.count(b'"choices": [') == events)
             and frames.startswith(b"data: {")
             and frames.count(b"}\n\ndata: {") == events - 1
             and frames.endswith(b"}\n\n")
@@ -155,12 +175,16 @@ class Relay:
             events, self.failure = [], error
         frames = []
         for event in events:
-            frames.append(self._translate(event.data.encode()))
-            if self.ended or self.failure:
-                break
+            for payload in self._payloads(event):
+                frames.append(self._frame_of(payload))
+                if self.ended or self.failure:
+                    return b"".join(frames)
         return b"".join(frames)
 
-    def _translate(self, data: bytes) -> bytes:
+    def _payloads(self, event: sse.Event) -> Sequence[bytes]:
+        return (event.data.encode(),) if self._translator is None else self._translator.payloads(event)
+
+    def _frame_of(self, data: bytes) -> bytes:
         """One event's payload as the frame for the client, ``b""`` for one that the client does not see."""
         if not data:
             return b""
@@ -174,7 +198,8 @@ class Relay:
         if not isinstance(chunk, dict):
             self.failure = UpstreamError("the upstream sent an event that is no chunk", code="upstream_malformed")
             return b""
-        if chunk.get("error"):
+        # vLLM's errors have no member of that name.
+        if chunk.get("error") or chunk.get("object") == "error":
             self.failure = UpstreamError("the upstream failed while it answered", code="upstream_error_event")
             self.failed_event = data
             return b""
@@ -183,19 +208,31 @@ class Relay:
             return b""
         return self._chunk_frame(data, chunk)
 
-    def _chunk_frame(self, data: bytes, chunk: dict[str, object]) -> bytes:
+    def _chunk_frame(self, data: bytes, chunk: dict[str, Any]) -> bytes:
+        if self._is_prelude(chunk):
+            self._prelude.append(chunk)
+            return b""
+        prelude = b""
         if chunk.get("id") != self._id or not self._id:
             data = self._with_our_id(data, chunk)
+            prelude = b"".join(sse.frame(self._completed(held)) for held in self._prelude)
+            self._prelude.clear()
         elif b"\n" in data:
             data = msgspec.json.encode(chunk)
         self._keep(sse.frame(data))
         if chunk.get("usage") is None:
-            return sse.frame(data)
+            return prelude + sse.frame(data)
         rest, usage = split_usage(data)
-        self._usage = usage or self._usage
-        return b"" if rest is None else sse.frame(rest)
+        if ReportedUsage.read(chunk["usage"]) is not None:
+            self._usage = usage
+        return prelude + (b"" if rest is None else sse.frame(rest))
 
-    def _with_our_id(self, data: bytes, chunk: dict[str, object]) -> bytes:
+    def _is_prelude(self, chunk: dict[str, Any]) -> bool:
+        """A chunk without id, choices and usage before the completion has its id: it waits until it can have it."""
+        nameless = self._upstream_id is None and not chunk.get("id") and not chunk["choices"]
+        return nameless and chunk.get("usage") is None and len(self._prelude) < LONGEST_PRELUDE
+
+    def _with_our_id(self, data: bytes, chunk: dict[str, Any]) -> bytes:
         """The first chunk's id names the completion, unless another completion had it already."""
         if self._upstream_id is None:
             found = _ID.search(data)
@@ -206,7 +243,10 @@ class Relay:
             # No bytes to look for: from here on every chunk is encoded anew, with our id.
             self._id = self._identity.fallback_id
             self._upstream_id = f'"id":"{self._id}"'.encode()
-        return msgspec.json.encode({**chunk, "id": self._id})
+        return self._completed(chunk)
+
+    def _completed(self, chunk: dict[str, Any]) -> bytes:
+        return completed_chunk(chunk, id=self._id, model=self._identity.model, created=self._identity.created)
 
     def _keep(self, frames: bytes) -> None:
         """Note what was said. Raw frames are read and dropped now and then: only their text is kept, and bounded."""

@@ -5,7 +5,7 @@ answer that we make or take apart, ``transcript`` what was said, ``toolcall`` ca
 their pieces. Fields that nobody here knows are kept as they came.
 """
 
-from streamproxy.wire.chat.chunk import ReportedUsage, finish_chunk, split_usage, usage_chunk
+from streamproxy.wire.chat.chunk import ReportedUsage, completed_chunk, finish_chunk, split_usage, usage_chunk
 from streamproxy.wire.chat.request import MAX_MESSAGES, ChatRequest, Message, encode_request, parse_request
 from streamproxy.wire.chat.transcript import Transcript
 
@@ -15,6 +15,7 @@ __all__ = [
     "Message",
     "ReportedUsage",
     "Transcript",
+    "completed_chunk",
     "encode_request",
     "finish_chunk",
     "parse_request",

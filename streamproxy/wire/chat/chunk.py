@@ -15,6 +15,7 @@ MAX_REPORTED_TOKENS: Final = 10**9
 # What a usage chunk split from another one says again; everything else stays where it was.
 _SHARED_FIELDS = ("id", "object", "created", "model", "service_tier", "system_fingerprint")
 _NO_CHOICES = msgspec.Raw(b"[]")
+_CHUNK = "chat.completion.chunk"
 _object_of_raw = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -36,6 +37,8 @@ class ReportedUsage:
             return None
         details = usage.get("prompt_tokens_details")
         cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else None
+        if cached is None:  # DeepSeek's own name for it
+            cached = _count(usage.get("prompt_cache_hit_tokens"))
         return cls(prompt, completion, min(cached or 0, prompt))
 
 
@@ -69,9 +72,20 @@ def usage_chunk(
 
 
 def _encoded_chunk(completion_id: str, model: str, created: int, **fields: Any) -> bytes:
-    return msgspec.json.encode(
-        {"id": completion_id, "object": "chat.completion.chunk", "created": created, "model": model, **fields}
-    )
+    return msgspec.json.encode({"id": completion_id, "object": _CHUNK, "created": created, "model": model, **fields})
+
+
+def completed_chunk(chunk: dict[str, Any], *, id: str, model: str, created: int) -> bytes:  # noqa: A002
+    """*chunk* with *id*, and with what a provider's annotation leaves out or empty, so that every client can read it.
+
+    Azure's content filter sends such chunks: ``"id":"","object":"","created":0,"model":""``, choices without ``delta``.
+    """
+    given = {"object": chunk.get("object") or _CHUNK, "created": chunk.get("created") or created}
+    choices = [
+        {**choice, "delta": {}} if isinstance(choice, dict) and not choice.keys() & {"delta", "message"} else choice
+        for choice in chunk["choices"]
+    ]
+    return msgspec.json.encode({**chunk, "id": id, **given, "model": chunk.get("model") or model, "choices": choices})
 
 
 def split_usage(data: bytes) -> tuple[bytes | None, bytes | None]:
