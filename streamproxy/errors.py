@@ -9,9 +9,10 @@
      ├─ AuthenticationError 401
      ├─ PermissionDeniedError 403
      ├─ NotFoundError 404
-     ├─ ConflictError 409 ─── SessionBusyError
+     ├─ ConflictError 409 ─── SessionBusyError · StreamCancelledError
      ├─ RateLimitError 429 ── QuotaError
      ├─ UpstreamError 502 ─── UpstreamTimeoutError 504 · UpstreamRejectedError 4xx · NoKeyAvailableError 503
+     │                        · UpstreamKeyError
      ├─ StoreUnavailableError 503
      └─ InternalServerError 500
 
@@ -129,6 +130,13 @@ class SessionBusyError(ConflictError):
     code = "session_busy"
 
 
+class StreamCancelledError(ConflictError):
+    """Somebody who may do so ended the stream before there was an answer; asking again would undo that."""
+
+    code = "stream_cancelled"
+    retryable = False
+
+
 class RateLimitError(StreamProxyError):
     """A sliding window or the bound on running streams refuses; *retry_after* is exact."""
 
@@ -151,6 +159,18 @@ class UpstreamError(StreamProxyError):
     type = "upstream_error"
     code = "upstream_error"
     retryable = True
+
+
+class UpstreamKeyError(UpstreamError):
+    """The upstream does not accept our key, or its account is out of quota. *explained* when it said why."""
+
+    code = "upstream_key_refused"
+
+    def __init__(
+        self, message: str, *, code: str | None = None, param: str | None = None, explained: bool = True
+    ) -> None:
+        super().__init__(message, code=code, param=param)
+        self.explained = explained
 
 
 class UpstreamTimeoutError(UpstreamError):

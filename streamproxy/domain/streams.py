@@ -33,6 +33,19 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class RunningStream:
+    """A stream that has not ended. *began* is in epoch seconds."""
+
+    stream_id: str
+    request_id: str
+    user_id: str
+    user_name: str
+    model: str
+    endpoint: str
+    began: float
+
+
+@dataclass(frozen=True, slots=True)
 class UsageRecord:
     """One row of the ledger: a stream as it ended. Times are epoch seconds or milliseconds as named.
 

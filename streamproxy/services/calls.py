@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import msgspec
 
@@ -19,6 +19,7 @@ from streamproxy.domain.ports import UpstreamReply, UpstreamTransport
 from streamproxy.domain.retries import RetryBudget
 from streamproxy.errors import NoKeyAvailableError, UpstreamError, UpstreamTimeoutError
 from streamproxy.services.keys import KeyPool, Lease
+from streamproxy.services.ownkey import OwnLease, own_error, own_lease
 from streamproxy.services.prompt import Prompt
 from streamproxy.services.relay import Identity, Relay, TakenIds
 from streamproxy.wire.chat import ChatRequest, Transcript
@@ -29,6 +30,7 @@ LONGEST_ERROR = 1 << 16
 LONGEST_ANSWER = 16 << 20
 
 T = TypeVar("T")
+AnyLease: TypeAlias = Lease | OwnLease
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Timeouts:
 class Answer:
     """A stream whose first event has come: *frames* are the first for the client."""
 
-    lease: Lease
+    lease: AnyLease
     reply: UpstreamReply
     relay: Relay
     frames: bytes
@@ -55,7 +57,7 @@ class Answer:
 class WholeAnswer:
     """An answer that was not streamed. *body* is the upstream's JSON as received."""
 
-    lease: Lease
+    lease: AnyLease
     body: bytes
     transcript: Transcript
     attempts: int = 1
@@ -95,11 +97,17 @@ class Calls:
         self._keys.offered(model)
 
     async def stream(
-        self, request: ChatRequest, prompt: Prompt, *, identity: Identity, trace: Mapping[str, str]
+        self,
+        request: ChatRequest,
+        prompt: Prompt,
+        *,
+        identity: Identity,
+        trace: Mapping[str, str],
+        own_key: str | None = None,
     ) -> Answer:
-        """Open a stream and wait for its first event."""
+        """Open a stream and wait for its first event. With *own_key* only that provider key is used."""
 
-        async def attempt(lease: Lease) -> Answer:
+        async def attempt(lease: AnyLease) -> Answer:
             async with asyncio.timeout(self.timeouts.first_event):
                 reply = await self._open(lease, request, prompt, trace)
                 relay = Relay(
@@ -116,14 +124,16 @@ class Calls:
                     raise
                 return Answer(lease, reply, relay, frames)
 
-        answer, attempts = await self._with_failover(request.model, attempt)
+        answer, attempts = await self._answered(request.model, attempt, own_key)
         answer.attempts = attempts
         return answer
 
-    async def whole(self, request: ChatRequest, prompt: Prompt, *, trace: Mapping[str, str]) -> WholeAnswer:
-        """Ask without streaming and wait for the whole answer."""
+    async def whole(
+        self, request: ChatRequest, prompt: Prompt, *, trace: Mapping[str, str], own_key: str | None = None
+    ) -> WholeAnswer:
+        """Ask without streaming and wait for the whole answer. *own_key* as in ``stream``."""
 
-        async def attempt(lease: Lease) -> WholeAnswer:
+        async def attempt(lease: AnyLease) -> WholeAnswer:
             async with asyncio.timeout(self.timeouts.total):
                 reply = await self._open(lease, request, prompt, trace)
                 try:
@@ -135,11 +145,21 @@ class Calls:
                     raise
                 return WholeAnswer(lease, body, transcript)
 
-        answer, attempts = await self._with_failover(request.model, attempt)
+        answer, attempts = await self._answered(request.model, attempt, own_key)
         answer.attempts = attempts
         return answer
 
-    async def _with_failover(self, model: str, attempt: Callable[[Lease], Awaitable[T]]) -> tuple[T, int]:
+    async def _answered(
+        self, model: str, attempt: Callable[[AnyLease], Awaitable[T]], own_key: str | None
+    ) -> tuple[T, int]:
+        if own_key is None:
+            return await self._with_failover(model, attempt)
+        try:
+            return await self._attempt(own_lease(self._keys.offered(model), own_key), attempt), 1
+        except CallFailedError as failed:
+            raise own_error(failed.failure.error) from failed
+
+    async def _with_failover(self, model: str, attempt: Callable[[AnyLease], Awaitable[T]]) -> tuple[T, int]:
         offered = self._keys.offered(model)
         self._budget.earn()
         tried: set[str] = set()
@@ -162,7 +182,7 @@ class Calls:
         assert last is not None  # noqa: S101  # max_attempts is at least 1
         raise last.failure.error from last
 
-    async def _attempt(self, lease: Lease, attempt: Callable[[Lease], Awaitable[T]]) -> T:
+    async def _attempt(self, lease: AnyLease, attempt: Callable[[AnyLease], Awaitable[T]]) -> T:
         """One attempt; the lease goes back with the verdict when it fails."""
         try:
             return await attempt(lease)
@@ -183,7 +203,7 @@ class Calls:
         raise failed
 
     async def _open(
-        self, lease: Lease, request: ChatRequest, prompt: Prompt, trace: Mapping[str, str]
+        self, lease: AnyLease, request: ChatRequest, prompt: Prompt, trace: Mapping[str, str]
     ) -> UpstreamReply:
         """Send; return the answer when its status is 200, else CallFailedError with what it means."""
         candidate = lease.candidate
@@ -200,11 +220,11 @@ class Calls:
             reply.close()
         raise CallFailedError(_failure(lease, reply, body))
 
-    async def _send(self, lease: Lease, call: Call, trace: Mapping[str, str]) -> UpstreamReply:
+    async def _send(self, lease: AnyLease, call: Call, trace: Mapping[str, str]) -> UpstreamReply:
         url = lease.candidate.upstream.base_url + call.path
         return await self._transport.open(url, headers={**trace, **call.headers}, body=call.body)
 
-    async def _first_frames(self, lease: Lease, reply: UpstreamReply, relay: Relay) -> bytes:
+    async def _first_frames(self, lease: AnyLease, reply: UpstreamReply, relay: Relay) -> bytes:
         """Read until there is something for the client."""
         seen = b""
         while True:
@@ -218,7 +238,7 @@ class Calls:
                 raise CallFailedError(self._no_event(lease, reply, relay, seen))
 
     @staticmethod
-    def _no_event(lease: Lease, reply: UpstreamReply, relay: Relay, seen: bytes) -> Failure:
+    def _no_event(lease: AnyLease, reply: UpstreamReply, relay: Relay, seen: bytes) -> Failure:
         """The stream is over before its first event: an error in a 200, or nothing at all."""
         if relay.failed_event:
             return _failure(lease, reply, relay.failed_event)
@@ -229,7 +249,7 @@ class Calls:
         return Failure(UpstreamError("the upstream sent no event", code="upstream_empty"), another_key=True)
 
     @staticmethod
-    def _read_whole(lease: Lease, reply: UpstreamReply, body: bytes) -> Transcript:
+    def _read_whole(lease: AnyLease, reply: UpstreamReply, body: bytes) -> Transcript:
         try:
             answer = msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -239,7 +259,7 @@ class Calls:
         return Transcript.of_completion(body)
 
 
-def _failure(lease: Lease, reply: UpstreamReply, body: bytes) -> Failure:
+def _failure(lease: AnyLease, reply: UpstreamReply, body: bytes) -> Failure:
     """What an answer that is no success means. Providers quote the key they refuse: it is taken out first."""
     candidate = lease.candidate
     secret = candidate.key.secret.encode()

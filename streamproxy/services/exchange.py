@@ -23,8 +23,14 @@ from typing import Any, Self
 import msgspec
 
 from streamproxy.domain.limits import Standing
-from streamproxy.domain.streams import EndReason, Usage
-from streamproxy.errors import StoreUnavailableError, StreamProxyError, UpstreamError, UpstreamTimeoutError
+from streamproxy.domain.streams import EndReason, RunningStream, Usage
+from streamproxy.errors import (
+    StoreUnavailableError,
+    StreamCancelledError,
+    StreamProxyError,
+    UpstreamError,
+    UpstreamTimeoutError,
+)
 from streamproxy.services.budget import AnswerBudget
 from streamproxy.services.calls import Answer, WholeAnswer
 from streamproxy.services.deadlines import Deadlines
@@ -59,6 +65,15 @@ class Exchange:
         self._settling: asyncio.Task[None] | None = None
 
     @property
+    def description(self) -> RunningStream:
+        """What runs, for whom, since when."""
+        order, principal = self.order, self.order.principal
+        model, began = order.request.model, self._started
+        return RunningStream(
+            order.stream_id, order.request_id, principal.id, principal.name, model, order.endpoint, began
+        )
+
+    @property
     def standings(self) -> tuple[Standing, ...]:
         """Where the limits stood when this request was admitted or refused."""
         return self._holding.standings
@@ -85,10 +100,11 @@ class Exchange:
         try:
             await self._open()
         except asyncio.CancelledError:
-            if self._interruption is None or self._interruption.error is None or self._opening is None:
+            if self._interruption is None or self._opening is None:
                 raise
             self._opening.uncancel()
-            raise self._interruption.error from None
+            # Nothing was said yet: without an answer there is no valid ending.
+            raise self._interruption.error or StreamCancelledError("The stream was cancelled.") from None
         finally:
             self._opening = None
 
@@ -100,10 +116,14 @@ class Exchange:
         self._asked_upstream = True
         if order.request.stream:
             identity = Identity(f"chatcmpl-{order.stream_id}", order.request.model, int(self._started))
-            self._answer = await parts.calls.stream(order.request, self.prompt, identity=identity, trace=order.trace)
+            self._answer = await parts.calls.stream(
+                order.request, self.prompt, identity=identity, trace=order.trace, own_key=order.own_key
+            )
             self._deadlines = Deadlines(parts.calls.timeouts, self._out_of_time)
         else:
-            self._whole = await parts.calls.whole(order.request, self.prompt, trace=order.trace)
+            self._whole = await parts.calls.whole(
+                order.request, self.prompt, trace=order.trace, own_key=order.own_key
+            )
         self._first_event_at = parts.clock()
 
     # -- answering ----------------------------------------------------------------------------------
@@ -255,7 +275,7 @@ class Exchange:
             ttft_ms=ttft,
             attempts=answer.attempts if answer is not None else int(self._asked_upstream),
             upstream=candidate.upstream.name if candidate is not None else "",
-            key_last4=candidate.key.last4 if candidate is not None else "",
+            key_last4=candidate.key.last4 if candidate is not None and self.order.own_key is None else "",
             key_id=candidate.key.id if candidate is not None else "",
             cost_nano_usd=self._cost(usage),
         )

@@ -25,6 +25,7 @@ class Holding:
         self._order = order
         self._reservation: Reservation | None = None
         self._session: SessionRef | None = None
+        self._alone: Prompt | None = None
 
     @property
     def reserved_tokens(self) -> int | None:
@@ -39,7 +40,7 @@ class Holding:
         policy = parts.admission.policy if order.policy is None else order.policy.limits
         tokens = prompt_tokens = 0
         if policy.tokens:
-            prompt_tokens = await parts.prompts.tokens(order.request, parts.prompts.stateless(order.request))
+            prompt_tokens = await parts.prompts.tokens(order.request, await self._prompt_alone())
             tokens = prompt_tokens + (order.request.reply_tokens or parts.reply_reserve)
         at_least = tokens if order.request.reply_tokens else prompt_tokens + 1
         ask = Ask(order.limit_scope, order.request_id, policy, tokens)
@@ -54,13 +55,20 @@ class Holding:
         """The request's prompt, behind its session's context if it has one, whose place is then held."""
         parts, order = self._parts, self._order
         if order.session_id is None:
-            return parts.prompts.stateless(order.request)
+            return await self._prompt_alone()
         # From here on the turn may be queued or hold the session: whatever happens, it has to be left.
         self._session = SessionRef(order.principal.id, order.session_id)
         prompt = await parts.prompts.in_session(order.request, self._session, order.stream_id)
         parts.leases.hold_turn(order.stream_id, self._session)
         await self._reserve_context(prompt)
         return prompt
+
+    async def _prompt_alone(self) -> Prompt:
+        """The request's prompt without any context."""
+        if self._alone is None:
+            prompts, order = self._parts.prompts, self._order
+            self._alone = await prompts.fitted(order.request) if order.fit else prompts.stateless(order.request)
+        return self._alone
 
     async def _reserve_context(self, prompt: Prompt) -> None:
         """The context comes on top of what the request itself brought: it costs tokens too."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from streamproxy.domain.identity import Principal
 from streamproxy.domain.limits import LimitPolicy
-from streamproxy.domain.streams import EndReason
+from streamproxy.domain.streams import EndReason, RunningStream
 from streamproxy.errors import StreamProxyError
 from streamproxy.wire.chat import ChatRequest
 
@@ -26,7 +26,9 @@ class EndpointPolicy:
 class Order:
     """What a client asks for. *trace* are the tracing fields to forward; *endpoint* names the way in.
 
-    *policy* are the limits of an endpoint that has its own, counted apart from the general ones.
+    *policy* are the limits of an endpoint that has its own, counted apart from the general ones. *own_key* is the
+    caller's own provider key: used for this call only, never stored, never logged. *fit*: also without a session
+    the prompt's middle is cut to the model's window. *lasting*: whether what is said goes into the history.
     """
 
     principal: Principal
@@ -37,6 +39,9 @@ class Order:
     session_id: str | None = None
     trace: Mapping[str, str] = field(default_factory=dict)
     policy: EndpointPolicy | None = None
+    own_key: str | None = field(default=None, repr=False)
+    fit: bool = False
+    lasting: bool = True
 
     @property
     def limit_scope(self) -> str:
@@ -63,6 +68,9 @@ class Running:
     def __len__(self) -> int:
         return len(self._exchanges)
 
+    def __iter__(self) -> Iterator[Interruptible]:
+        return iter(tuple(self._exchanges))
+
     def add(self, exchange: Interruptible) -> None:
         self._exchanges.add(exchange)
         self._idle.clear()
@@ -83,6 +91,10 @@ class Running:
 
 class Interruptible(Protocol):
     """A running exchange, as those see it who may have to end it."""
+
+    @property
+    def description(self) -> RunningStream:
+        """What runs, for whom, since when."""
 
     def interrupt(self, interruption: Interruption) -> None:
         """End it: the upstream is closed at once, the client gets its ending."""

@@ -58,7 +58,7 @@ class Outcome:
     def history(self) -> list[HistoryMessage]:
         """What was said in this turn: the system message it set, the new messages, the answer."""
         answer = self.answer
-        if self.prompt is None or answer is None:
+        if self.prompt is None or answer is None or not self.order.lasting:
             return []
         own_system = [m for m in self.order.request.messages if m.get("role") in SYSTEM_ROLES]
         said = [*own_system[:1], *self.prompt.said] if self.order.session_id is not None else [*self.prompt.said]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from streamproxy.domain.money import PriceTable
 from streamproxy.domain.ports import Ledger, SessionStore
 from streamproxy.domain.streams import UsageRecord
 from streamproxy.services.admission import Admission
@@ -27,4 +28,5 @@ class Parts:
     reply_reserve: int
     clock: Callable[[], float]
     observe: Callable[[UsageRecord], None]
+    prices: PriceTable = field(default_factory=lambda: PriceTable({}))
     running: Running = field(default_factory=Running)

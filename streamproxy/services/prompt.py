@@ -77,6 +77,17 @@ class Prompts:
         """The request as it is. What it says anew stands behind the last answer it quotes."""
         return Prompt(request.messages, _newest(request.messages))
 
+    async def fitted(self, request: ChatRequest) -> Prompt:
+        """The request by itself, its middle cut where it is over the model's window.
+
+        ContextLengthError when even that is too long.
+        """
+        systems = [m for m in request.messages if m.get("role") in SYSTEM_ROLES]
+        others = [m for m in request.messages if m.get("role") not in SYSTEM_ROLES]
+        system = systems[0] if systems else None
+        fitted = await self._fit(request, EMPTY, said=(*systems[1:], *others), system=system)
+        return Prompt(fitted.messages, _newest(request.messages), system, fitted.left_out, fitted.tokens)
+
     async def in_session(self, request: ChatRequest, ref: SessionRef, turn_id: str) -> Prompt:
         """Enter the session and put its context first. Whoever called must append or leave.
 
