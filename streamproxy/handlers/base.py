@@ -97,14 +97,24 @@ class BaseHandler(RequestHandler):
             self._body += chunk
 
     @property
-    def json_body(self) -> bytes:
-        """The request's body; RequestTooLargeError over the bound, UnsupportedMediaTypeError for a form or file."""
+    def body(self) -> bytes:
+        """The request's body; RequestTooLargeError over the bound."""
         if self._body_too_large:
             raise RequestTooLargeError(f"The body is larger than {self.environment.max_body_bytes} bytes.")
-        kind = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        return bytes(self._body)
+
+    @property
+    def body_kind(self) -> str:
+        """The media type that the body is announced as, in lower case, without parameters; empty for none."""
+        return self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+    @property
+    def json_body(self) -> bytes:
+        """The request's body; RequestTooLargeError over the bound, UnsupportedMediaTypeError for a form or file."""
+        body, kind = self.body, self.body_kind
         if kind and kind != "application/json" and not kind.endswith("+json"):
             raise UnsupportedMediaTypeError("Send the body as application/json.")
-        return bytes(self._body)
+        return body
 
     # -- while it works ---------------------------------------------------------------------------------
 

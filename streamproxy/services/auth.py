@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from streamproxy.domain.identity import Principal, Role
-from streamproxy.domain.ports import ApiToken, CredentialStore, User, UserStore
+from streamproxy.domain.ports import ApiToken, CredentialStore, User, UserChanges, UserStore
 from streamproxy.errors import AuthenticationError, BadRequestError, PermissionDeniedError
 from streamproxy.services import accounts
 from streamproxy.services.bearers import LONGEST_BEARER, Bearers, ExpiredBearerError, InvalidBearerError, Kind
@@ -68,7 +68,7 @@ class Authenticator:
         ``invalid_api_key`` or ``expired_credential``.
         """
         if authorization and authorization.strip():
-            text = _bearer_of(authorization)
+            text = bearer_of(authorization)
             how = "api_token" if text.startswith(API_TOKEN_PREFIX) else "bearer"
         else:
             how, text = "cookie", (cookie or "").strip()
@@ -77,7 +77,7 @@ class Authenticator:
                 "No credential: send the header 'Authorization: Bearer <token>'.", code="missing_credential"
             )
         if len(text) > LONGEST_BEARER:
-            raise _unrecognised()
+            raise unrecognised()
         known = self._recent.get(how, text)
         if known is not None:
             return known
@@ -156,11 +156,28 @@ class Authenticator:
         await self._users.add(user)
         return user
 
+    async def change(self, user: User, changes: UserChanges) -> None:
+        """Change the account. Who is disabled or gets a new password is signed out everywhere, for good."""
+        await self._users.change(user.id, changes)
+        if changes.get("disabled") or "password_hash" in changes:
+            await self._credentials.revoke_bearers_of(user.id)
+        self._recent.clear()
+
     async def disable(self, user: User) -> None:
         """Shut *user* out: no sign-in, every bearer revoked for good; API tokens rest while it lasts."""
-        await self._users.set_disabled(user.id, disabled=True)
-        await self._credentials.revoke_bearers_of(user.id)
+        await self.change(user, {"disabled": True})
+
+    async def revoke_bearers(self, user: User) -> int:
+        """Sign *user* out everywhere; how many bearers there were."""
+        revoked = await self._credentials.revoke_bearers_of(user.id)
         self._recent.clear()
+        return revoked
+
+    async def revoke_api_token(self, token_id: str) -> bool:
+        """False when there is no live API token of that id."""
+        revoked = await self._credentials.revoke_api_token(token_id)
+        self._recent.clear()
+        return revoked
 
     def close(self) -> None:
         self._passwords.close()
@@ -170,7 +187,7 @@ class Authenticator:
         # guessed however fast each try is, and a hash that is its own index finds the row in one query.
         found = await self._credentials.api_token_user(_digest(text)) if _API_TOKEN.fullmatch(text) else None
         if found is None:
-            raise _unrecognised()
+            raise unrecognised()
         token_id, user = found
         principal = Principal(user.id, user.name, user.role, "api_token", token_id)
         self._recent.put("api_token", text, principal)
@@ -182,14 +199,16 @@ class Authenticator:
         except ExpiredBearerError as exc:
             raise AuthenticationError("The credential has expired; sign in again.", code="expired_credential") from exc
         except InvalidBearerError as exc:
-            raise _unrecognised() from exc
+            raise unrecognised() from exc
         if bearer.kind is Kind.GUEST:
             if not self._guest or _GUEST_ID.fullmatch(bearer.subject) is None:
-                raise _unrecognised()
+                raise unrecognised()
             return Principal(bearer.subject, "guest", Role.GUEST, how, bearer.jti)
+        if bearer.kind is not Kind.ACCESS:
+            raise unrecognised()
         user = await self._credentials.bearer_user(bearer.jti)
         if user is None or user.id != bearer.subject:
-            raise _unrecognised()
+            raise unrecognised()
         principal = Principal(user.id, user.name, user.role, how, bearer.jti)
         self._recent.put(how, text, principal, expires=bearer.expires)
         return principal
@@ -201,11 +220,11 @@ class Authenticator:
             return None
 
 
-def _bearer_of(authorization: str) -> str:
+def bearer_of(authorization: str) -> str:
     """The credential in an ``Authorization`` header, RFC 6750, 2.1. The scheme's case does not matter."""
     scheme, _, text = authorization.strip().partition(" ")
     if scheme.lower() != "bearer":
-        raise _unrecognised()
+        raise unrecognised()
     return text.strip()
 
 
@@ -213,5 +232,6 @@ def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-def _unrecognised() -> AuthenticationError:
+def unrecognised() -> AuthenticationError:
+    """What is said of every credential that is not good, whatever is wrong with it."""
     return AuthenticationError("The credential is not valid: it is wrong, or it was revoked. Sign in again.")

@@ -43,10 +43,11 @@ class Kind(Enum):
 
     ACCESS = "at+jwt"
     GUEST = "guest+jwt"
+    CHATAPI = "chatapi+jwt"
 
     @property
     def audience(self) -> str:
-        return "streamproxy" if self is Kind.ACCESS else "streamproxy-guest"
+        return "streamproxy" if self is Kind.ACCESS else f"streamproxy-{self.value.removesuffix('+jwt')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,11 @@ class Bearer:
     subject: str
     jti: str
     expires: int
+
+
+def new_jti() -> str:
+    """128 random bits: no two bearers share one."""
+    return secrets.token_urlsafe(16)
 
 
 class Bearers:
@@ -83,10 +89,15 @@ class Bearers:
     def sign(self, kind: Kind, subject: str, *, seconds: float) -> tuple[str, Bearer]:
         """A new bearer that lives for *seconds*, and what it says."""
         now = int(self._clock())
-        bearer = Bearer(kind, subject, secrets.token_urlsafe(16), now + max(1, int(seconds)))
-        claims: dict[str, Any] = {"iss": ISSUER, "aud": kind.audience, "sub": subject, "jti": bearer.jti}
-        claims |= {"iat": now, "exp": bearer.expires}
-        return self._jwt.encode(claims, self._secret, _ALGORITHM, headers={"typ": kind.value}), bearer
+        bearer = Bearer(kind, subject, new_jti(), now + max(1, int(seconds)))
+        return self.text(bearer, issued=now), bearer
+
+    def text(self, bearer: Bearer, *, issued: int) -> str:
+        """*bearer* as it is sent, signed: the same bytes each time. *issued* is in epoch seconds."""
+        kind = bearer.kind
+        claims: dict[str, Any] = {"iss": ISSUER, "aud": kind.audience, "sub": bearer.subject, "jti": bearer.jti}
+        claims |= {"iat": issued, "exp": bearer.expires}
+        return self._jwt.encode(claims, self._secret, _ALGORITHM, headers={"typ": kind.value})
 
     def read(self, text: str) -> Bearer:
         """What *text* says, once everything about it has been verified.
