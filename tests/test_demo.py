@@ -194,7 +194,7 @@ async def test_one_model_can_be_looked_up(client: Client) -> None:
         ),
         ("GET", "/v1/chat/completions", None, 405, None),
         ("GET", "/", None, 404, None),
-        ("POST", "/v1/embeddings", {}, 404, None),
+        ("POST", "/v1/audio/speech", {}, 404, None),
         ("DELETE", "/v1/models", None, 405, None),
     ],
 )

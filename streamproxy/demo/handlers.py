@@ -6,7 +6,6 @@ of o200k_base, which are nobody's real tokens here; ``system_fingerprint`` says 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
 import time
@@ -15,21 +14,15 @@ from typing import Any, TypeAlias, cast
 
 import msgspec
 from tornado.http1connection import HTTP1Connection
-from tornado.iostream import StreamClosedError
-from tornado.web import Application, HTTPError, RequestHandler
+from tornado.web import Application, RequestHandler
 
 from streamproxy.demo.answers import answer
+from streamproxy.demo.base import DemoHandler
 from streamproxy.demo.completion import Completion, reply
 from streamproxy.demo.models import MODELS, DemoModel, model_named
+from streamproxy.demo.objects import EmbeddingsHandler, ImagesHandler
 from streamproxy.domain.tokens import TokenCounters, count_messages
-from streamproxy.errors import (
-    BadRequestError,
-    InternalServerError,
-    MethodNotAllowedError,
-    NotFoundError,
-    RateLimitError,
-    StreamProxyError,
-)
+from streamproxy.errors import BadRequestError, InternalServerError, NotFoundError, RateLimitError
 from streamproxy.wire import error as wire_error
 from streamproxy.wire import sse
 from streamproxy.wire.chat import ChatRequest, parse_request
@@ -46,6 +39,8 @@ def application(counters: TokenCounters, pause: Pause) -> Application:
     return Application(
         [
             (r"/v1/chat/completions", ChatHandler, {"counters": counters, "pause": pause}),
+            (r"/v1/images/generations", ImagesHandler, {"pause": pause}),
+            (r"/v1/embeddings", EmbeddingsHandler, {"counters": counters}),
             (r"/v1/models(?:/([^/]+))?", ModelsHandler),
         ],
         default_handler_class=NothingHereHandler,
@@ -58,44 +53,12 @@ def _log_request(handler: RequestHandler) -> None:
     log.debug("%s %s %d", handler.request.method, handler.request.path, handler.get_status())
 
 
-class DemoHandler(RequestHandler):
-    """JSON in OpenAI's shape, errors too."""
-
-    def set_default_headers(self) -> None:
-        self.set_header("Server", "streamproxy-demo")
-        self.set_header("Content-Type", "application/json")
-
-    def compute_etag(self) -> None:
-        """No ETag: an answer is never the same twice."""
-
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        raised = kwargs["exc_info"][1] if "exc_info" in kwargs else None
-        error = _as_ours(raised, status_code)
-        self.set_status(error.status)
-        for name, value in wire_error.headers(error).items():
-            self.set_header(name, value)
-        self.finish(wire_error.encode(error))
-
-    def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
-        if not isinstance(value, StreamProxyError):
-            super().log_exception(typ, value, tb)
-
-
-def _as_ours(raised: BaseException | None, status: int) -> StreamProxyError:
-    if isinstance(raised, StreamProxyError):
-        return raised
-    if isinstance(raised, HTTPError) and status == 405:
-        return MethodNotAllowedError("This path is not for that method.")
-    if isinstance(raised, HTTPError) and status < 500:
-        return BadRequestError("The request cannot be read.")
-    return InternalServerError("The demo model made a mistake; its log knows more.")
-
-
 class NothingHereHandler(DemoHandler):
     """Every other path."""
 
     def prepare(self) -> None:
-        raise NotFoundError("The demo model has POST /v1/chat/completions and GET /v1/models only.")
+        paths = "/v1/chat/completions, /v1/images/generations, /v1/embeddings and /v1/models"
+        raise NotFoundError(f"The demo model has {paths} only.")
 
 
 class ModelsHandler(DemoHandler):
@@ -118,30 +81,18 @@ class ChatHandler(DemoHandler):
     def initialize(self, counters: TokenCounters, pause: Pause) -> None:
         self._counters = counters
         self._pause = pause
-        self._gone = False
-        self._answering: asyncio.Task[Any] | None = None
 
     def prepare(self) -> None:
         # Pieces go out when they are written: Nagle's algorithm would hold each back until the last was acknowledged.
         cast("HTTP1Connection", self.request.connection).stream.set_nodelay(True)
 
-    def on_connection_close(self) -> None:
-        self._gone = True
-        if self._answering is not None:
-            self._answering.cancel()
-
     async def post(self) -> None:
         request = parse_request(self.request.body)
         model = model_named(request.model)
         _refuse_what_we_cannot(request, model)
-        self._answering = asyncio.current_task()
-        try:
+        async with self.while_client_listens():
             completion = await self._completion(request, model)
             await (self._stream if request.stream else self._whole)(completion, request, model)
-        except (asyncio.CancelledError, StreamClosedError):
-            # The client left, and we stopped; whoever else cancels us means the whole task.
-            if not self._gone:
-                raise
 
     async def _completion(self, request: ChatRequest, model: DemoModel) -> Completion:
         counter = await self._counters.counter(model.id)
