@@ -17,6 +17,7 @@ from streamproxy.dialects.base import Call, Failure, Translator
 from streamproxy.dialects.failures import Meaning, Rule, classify
 from streamproxy.domain.quirks import NO_QUIRKS, Quirks
 from streamproxy.wire.chat import ChatRequest, Message
+from streamproxy.wire.plain import PlainRequest, encode_plain
 
 # The last version that Microsoft calls generally available with a date for a name.
 API_VERSION = "2024-10-21"
@@ -41,6 +42,10 @@ class AzureDialect:
         body = openai.chat_body(request, model=model, messages=messages, quirks=self.quirks)
         path = self._path(f"/deployments/{quote(model, safe='')}/chat/completions")
         return Call(path, {**openai.accepting(request), **_api_key(secret)}, body)
+
+    def plain(self, request: PlainRequest, *, model: str, secret: str) -> Call:
+        path = self._path(f"/deployments/{quote(model, safe='')}{request.path}")
+        return Call(path, {**openai.accepting(request), **_api_key(secret)}, encode_plain(request, model=model))
 
     def models(self, *, secret: str) -> Call:
         return Call(self._path("/models"), {"Accept": "application/json", **_api_key(secret)}, None)

@@ -14,6 +14,7 @@ from typing import Protocol
 from streamproxy.domain.keypool import Verdict
 from streamproxy.errors import StreamProxyError
 from streamproxy.wire.chat import ChatRequest, Message
+from streamproxy.wire.plain import PlainRequest
 from streamproxy.wire.sse import Event
 
 
@@ -50,6 +51,9 @@ class Dialect(Protocol):
 
     def chat(self, request: ChatRequest, *, model: str, messages: Sequence[Message], secret: str) -> Call:
         """The call that asks for this completion, streamed or not as *request* says."""
+
+    def plain(self, request: PlainRequest, *, model: str, secret: str) -> Call:
+        """The call for what one JSON object answers."""
 
     def models(self, *, secret: str) -> Call:
         """The call that lists the models."""

@@ -13,6 +13,7 @@ from streamproxy.dialects.base import Call, Failure, Translator
 from streamproxy.dialects.failures import Meaning, Rule, classify
 from streamproxy.domain.quirks import NO_QUIRKS, Quirks
 from streamproxy.wire.chat import ChatRequest, Message, encode_request
+from streamproxy.wire.plain import AnyRequest, PlainRequest, encode_plain
 
 _MAX_TOKENS = ("max_completion_tokens", "max_tokens")
 
@@ -45,6 +46,9 @@ class OpenAIDialect:
         body = chat_body(request, model=model, messages=messages, quirks=self.quirks)
         return Call("/chat/completions", {**accepting(request), **_bearer(secret)}, body)
 
+    def plain(self, request: PlainRequest, *, model: str, secret: str) -> Call:
+        return Call(request.path, {**accepting(request), **_bearer(secret)}, encode_plain(request, model=model))
+
     def models(self, *, secret: str) -> Call:
         return Call("/models", {"Accept": "application/json", **_bearer(secret)}, None)
 
@@ -75,7 +79,7 @@ def _without_what_is_refused(request: ChatRequest, quirks: Quirks) -> ChatReques
     return dataclasses.replace(request, fields=fields)
 
 
-def accepting(request: ChatRequest) -> dict[str, str]:
+def accepting(request: AnyRequest) -> dict[str, str]:
     """The header fields that say what goes and what is to come."""
     accept = "text/event-stream" if request.stream else "application/json"
     return {"Content-Type": "application/json", "Accept": accept}

@@ -49,7 +49,7 @@ class RunningStream:
 class UsageRecord:
     """One row of the ledger: a stream as it ended. Times are epoch seconds or milliseconds as named.
 
-    *cost_nano_usd* is what it cost by the price table of its time, in nano-USD.
+    *cost_nano_usd* is what it cost by the price table of its time, in nano-USD; *images* counts the pictures.
     """
 
     stream_id: str
@@ -70,6 +70,7 @@ class UsageRecord:
     error_code: str | None = None
     key_id: str = ""
     cost_nano_usd: int = 0
+    images: int = 0
 
 
 @dataclass(frozen=True, slots=True)

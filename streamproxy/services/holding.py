@@ -12,6 +12,8 @@ from streamproxy.services.order import Order
 from streamproxy.services.outcome import Outcome
 from streamproxy.services.parts import Parts
 from streamproxy.services.prompt import Prompt
+from streamproxy.wire.chat import ChatRequest
+from streamproxy.wire.plain import PlainRequest
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +43,9 @@ class Holding:
         tokens = prompt_tokens = 0
         if policy.tokens:
             prompt_tokens = await parts.prompts.tokens(order.request, await self._prompt_alone())
-            tokens = prompt_tokens + (order.request.reply_tokens or parts.reply_reserve)
-        at_least = tokens if order.request.reply_tokens else prompt_tokens + 1
+            reply_tokens = order.request.reply_tokens
+            tokens = prompt_tokens + (parts.reply_reserve if reply_tokens is None else reply_tokens)
+        at_least = prompt_tokens + 1 if order.request.reply_tokens is None else tokens
         ask = Ask(order.limit_scope, order.request_id, policy, tokens)
         admitted = await parts.admission.reserve(ask, at_least=at_least)
         self.standings = admitted.standings
@@ -54,7 +57,7 @@ class Holding:
     async def prompt(self) -> Prompt:
         """The request's prompt, behind its session's context if it has one, whose place is then held."""
         parts, order = self._parts, self._order
-        if order.session_id is None:
+        if order.session_id is None or isinstance(order.request, PlainRequest):
             return await self._prompt_alone()
         # From here on the turn may be queued or hold the session: whatever happens, it has to be left.
         self._session = SessionRef(order.principal.id, order.session_id)
@@ -67,7 +70,10 @@ class Holding:
         """The request's prompt without any context."""
         if self._alone is None:
             prompts, order = self._parts.prompts, self._order
-            self._alone = await prompts.fitted(order.request) if order.fit else prompts.stateless(order.request)
+            if order.fit and isinstance(order.request, ChatRequest):
+                self._alone = await prompts.fitted(order.request)
+            else:
+                self._alone = prompts.stateless(order.request)
         return self._alone
 
     async def _reserve_context(self, prompt: Prompt) -> None:

@@ -11,7 +11,7 @@ from streamproxy.domain.identity import Principal
 from streamproxy.domain.limits import LimitPolicy
 from streamproxy.domain.streams import EndReason, RunningStream
 from streamproxy.errors import StreamProxyError
-from streamproxy.wire.chat import ChatRequest
+from streamproxy.wire.plain import AnyRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Order:
     """
 
     principal: Principal
-    request: ChatRequest
+    request: AnyRequest
     request_id: str
     stream_id: str
     endpoint: str

@@ -31,6 +31,7 @@ class Outcome:
     key_last4: str
     key_id: str = ""
     cost_nano_usd: int = 0
+    images: int = 0
 
     def record(self) -> UsageRecord:
         order = self.order
@@ -51,6 +52,7 @@ class Outcome:
             usage=self.usage,
             end_reason=self.reason,
             error_code=self.error_code,
+            images=self.images,
             key_id=self.key_id,
             cost_nano_usd=self.cost_nano_usd,
         )

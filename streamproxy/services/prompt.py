@@ -20,6 +20,7 @@ from streamproxy.domain.tokens import TokenCounters, count_message, count_messag
 from streamproxy.domain.truncation import Fitted, fit
 from streamproxy.errors import StoreUnavailableError
 from streamproxy.wire.chat import ChatRequest, Transcript
+from streamproxy.wire.plain import AnyRequest, PlainRequest
 
 log = logging.getLogger(__name__)
 
@@ -73,8 +74,10 @@ class Prompts:
         self._counters = counters
         self._clock = clock
 
-    def stateless(self, request: ChatRequest) -> Prompt:
+    def stateless(self, request: AnyRequest) -> Prompt:
         """The request as it is. What it says anew stands behind the last answer it quotes."""
+        if isinstance(request, PlainRequest):
+            return Prompt(request.messages, request.messages, tokens=request.tokens)
         return Prompt(request.messages, _newest(request.messages))
 
     async def fitted(self, request: ChatRequest) -> Prompt:
@@ -100,20 +103,23 @@ class Prompts:
         fitted = await self._fit(request, context, said=(*own_system[1:], *said), system=system)
         return Prompt(fitted.messages, said, system, fitted.left_out, fitted.tokens)
 
-    async def tokens(self, request: ChatRequest, prompt: Prompt) -> int:
+    async def tokens(self, request: AnyRequest, prompt: Prompt) -> int:
         """The prompt's size in tokens, counted if nobody had to before."""
         if prompt.tokens is not None:
             return prompt.tokens
         counter = await self._counters.counter(request.model)
         return await self._counters.off_loop(prompt.messages, lambda: count_messages(prompt.messages, counter))
 
-    async def usage(self, request: ChatRequest, prompt: Prompt | None, transcript: Transcript | None) -> Usage:
+    async def usage(self, request: AnyRequest, prompt: Prompt | None, transcript: Transcript | None) -> Usage:
         """As the upstream reported it, else counted and flagged. Nothing was used where nothing was answered."""
         if prompt is None or transcript is None:
             return Usage()
         reported = transcript.usage
         if reported is not None:
             return Usage(reported.prompt_tokens, reported.completion_tokens, reported.cached_tokens)
+        if isinstance(request, PlainRequest) and request.pictures:
+            # Where tokens are not reported, pictures are what is paid for.
+            return Usage()
         said = transcript.reasoning + message_text(transcript.message() or {})
         return Usage(
             prompt_tokens=await self.tokens(request, prompt),

@@ -46,6 +46,14 @@ def model_name(fields: dict[str, Any]) -> str:
     return model
 
 
+def text(fields: dict[str, Any], name: str, *, most: int) -> str:
+    """The field *name*, which must be there: 1 to *most* characters (code points)."""
+    value = fields.get(name)
+    if not isinstance(value, str) or not 1 <= len(value) <= most:
+        raise BadRequestError(f"{name} is required: a string of 1 to {most} characters", param=name)
+    return value
+
+
 def typed(fields: dict[str, Any], name: str, kind: type, spelled: str, *, within: str = "") -> Any:
     """The field *name*, None when it is null or absent. *spelled* says in an error what it must be."""
     value = fields.get(name)

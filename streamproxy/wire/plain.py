@@ -32,7 +32,7 @@ class PlainRequest:
     """*path* is the upstream's, behind its base URL; *fields* is the whole body, decoded.
 
     *messages* are the texts a model reads here, as a chat would have them; *tokens* is the size of an input that
-    came as tokens. *pictures* is true where the answer's ``data`` are pictures.
+    came as tokens. *answers* is the member of the answer that holds what was asked for, *pictures* that it is those.
     """
 
     path: str
@@ -40,6 +40,7 @@ class PlainRequest:
     messages: tuple[Message, ...]
     fields: Mapping[str, Any]
     tokens: int | None = None
+    answers: str = "data"
     pictures: bool = False
 
     # What a chat request has to choose.
@@ -49,10 +50,6 @@ class PlainRequest:
 
 AnyRequest: TypeAlias = ChatRequest | PlainRequest
 """Everything that an upstream can be asked for."""
-
-
-class _Answer(msgspec.Struct):
-    data: list[msgspec.Raw]
 
 
 def parse_images(body: bytes, *, default_model: str) -> PlainRequest:
@@ -89,10 +86,11 @@ def encode_plain(request: PlainRequest, *, model: str) -> bytes:
     return msgspec.json.encode({**request.fields, "model": model})
 
 
-def count_data(body: bytes) -> int | None:
-    """How many things an answer brought; None when it is no such answer."""
+def count_answers(body: bytes, member: str) -> int | None:
+    """How many things an answer brought in its *member*; None when it is no such answer."""
     try:
-        return len(msgspec.json.decode(body, type=_Answer).data)
+        answer = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        return len(msgspec.json.decode(answer.get(member, b""), type=list[msgspec.Raw]))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
 

@@ -162,7 +162,9 @@ usage = Table(
     Column("cached_tokens", BigInteger, nullable=False),
     Column("estimated", Boolean, nullable=False),
     Column("cost_nano_usd", BigInteger, nullable=False),
+    Column("images", Integer, nullable=False),
     Column("end_reason", Text, nullable=False),
     Column("error_code", Text),
     Index("ix_usage_user_id_created", "user_id", "created"),
+    Index("ix_usage_day_user_id_model", "day", "user_id", "model"),
 )

@@ -29,10 +29,17 @@ class ReportedUsage:
 
     @classmethod
     def read(cls, usage: object) -> ReportedUsage | None:
-        """The ``usage`` member of a chunk or completion; None when it does not say what the call cost."""
+        """The ``usage`` member of an answer; None when it does not say what the call cost.
+
+        Pictures have ``input_tokens`` and ``output_tokens``; embeddings have a total, and no completion.
+        """
         if not isinstance(usage, dict):
             return None
-        prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+        prompt = _count(usage.get("prompt_tokens", usage.get("input_tokens")))
+        completion = _count(usage.get("completion_tokens", usage.get("output_tokens")))
+        total = _count(usage.get("total_tokens"))
+        if prompt is not None and total is not None and not usage.keys() & {"completion_tokens", "output_tokens"}:
+            completion = max(total - prompt, 0)
         if prompt is None or completion is None:
             return None
         details = usage.get("prompt_tokens_details")

@@ -55,6 +55,18 @@ def parse_request(body: bytes) -> ChatRequest:
     )
 
 
+def new_request(model: str, messages: Sequence[Message], *, stream: bool = False) -> ChatRequest:
+    """A request that no client wrote as such."""
+    return ChatRequest(
+        model=model,
+        messages=tuple(messages),
+        stream=stream,
+        include_usage=False,
+        reply_tokens=None,
+        fields={"model": model, "messages": list(messages), "stream": stream},
+    )
+
+
 def encode_request(request: ChatRequest, *, model: str, messages: Sequence[Message], ask_usage: bool) -> bytes:
     """The body for an upstream: all fields as received but *model* and *messages*.
 

@@ -152,9 +152,11 @@ def _ledger() -> None:
         sa.Column("cached_tokens", sa.BigInteger, nullable=False),
         sa.Column("estimated", sa.Boolean, nullable=False),
         sa.Column("cost_nano_usd", sa.BigInteger, nullable=False),
+        sa.Column("images", sa.Integer, nullable=False),
         sa.Column("end_reason", sa.Text, nullable=False),
         sa.Column("error_code", sa.Text),
         sa.PrimaryKeyConstraint("stream_id", name="pk_usage"),
     )
     op.create_index("ix_usage_user_id_created", "usage", ["user_id", "created"])
+    op.create_index("ix_usage_day_user_id_model", "usage", ["day", "user_id", "model"])
     op.create_index("ix_usage_key_id", "usage", ["key_id"])
