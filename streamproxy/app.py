@@ -10,6 +10,8 @@ import contextlib
 import gc
 import hashlib
 import logging
+import os
+import platform
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -23,21 +25,28 @@ from zoneinfo import ZoneInfo
 from tornado.web import Application
 
 from streamproxy.domain.keypool import Key, Upstream
-from streamproxy.domain.limits import LimitPolicy, parse_limits
+from streamproxy.domain.limits import DayQuota, LimitPolicy, parse_limits
 from streamproxy.handlers import routes
 from streamproxy.handlers.base import NotFoundHandler
 from streamproxy.handlers.cors import Cors
 from streamproxy.handlers.environment import Dependency, Environment
+from streamproxy.handlers.features import ChatApiFeature, MessageFeature
 from streamproxy.metrics import Metrics
+from streamproxy.services.administration import Administration
 from streamproxy.services.admission import Admission, OnRedisDown
 from streamproxy.services.auth import Authenticator
 from streamproxy.services.calls import Calls, Timeouts
 from streamproxy.services.chat import ChatService
+from streamproxy.services.chatapi_tokens import ChatApiTokens
+from streamproxy.services.directory import StreamDirectory
 from streamproxy.services.keys import KeyPool
 from streamproxy.services.leases import LeaseKeeper
 from streamproxy.services.models import ModelList
+from streamproxy.services.order import EndpointPolicy
 from streamproxy.services.parts import Parts
 from streamproxy.services.prompt import PromptPolicy, Prompts
+from streamproxy.services.questions import Questions
+from streamproxy.services.signins import SignIns
 from streamproxy.serving import ProxyServer
 from streamproxy.settings import Settings
 from streamproxy.stores.local import LocalLimits
@@ -45,9 +54,13 @@ from streamproxy.stores.redis.connect import RedisLink, open_redis
 from streamproxy.stores.redis.keystates import RedisKeyStates
 from streamproxy.stores.redis.limits import RedisLimits
 from streamproxy.stores.redis.sessions import RedisSessions
+from streamproxy.stores.redis.streamboard import RedisStreamBoard
 from streamproxy.stores.sql.connect import Database, open_sql
 from streamproxy.stores.sql.credentials import SqlCredentials
+from streamproxy.stores.sql.kept_bearers import SqlKeptBearers
 from streamproxy.stores.sql.ledger import SqlLedger
+from streamproxy.stores.sql.questions import SqlQuestions
+from streamproxy.stores.sql.usagereport import SqlUsageReport
 from streamproxy.stores.sql.users import SqlUsers
 from streamproxy.tokenizer import Tokenizer
 from streamproxy.upstream.client import AiohttpTransport
@@ -99,10 +112,14 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
         metrics = Metrics()
         parts = _parts(settings, redis=redis, ledger=ledger, keys=keys, transport=transport, zone=zone, metrics=metrics)
         chat = ChatService(parts)
+        directory = StreamDirectory(
+            parts.running, RedisStreamBoard(redis), worker=f"{platform.node()}:{os.getpid()}", clock=time.time
+        )
         environment = Environment(
             auth=auth,
             chat=chat,
             models=ModelList(keys, transport, clock=time.time),
+            admin=_administration(settings, database=database, directory=directory),
             cors=Cors(settings.server.cors_origins),
             # Without Redis a worker goes on by itself, unless the settings say that it must not.
             dependencies=(
@@ -113,12 +130,17 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
             cookie=settings.auth.cookie,
             guest=settings.guest_allowed,
             max_body_bytes=settings.server.max_body_bytes,
+            default_image_model=settings.models.default_image_model,
             heartbeat_seconds=settings.streams.heartbeat_seconds,
             open_after_seconds=settings.streams.open_after_seconds,
+            families=settings.compat.endpoints,
+            sign_ins=_sign_ins(settings, auth, parts.admission),
+            message=_message(settings, database),
+            chatapi=_chatapi(start, database, zone),
         )
         worker = Worker(_application(environment), chat)
         environment.draining = lambda: worker.draining
-        await _background(stack, parts.leases.keep(), keys.keep_fresh())
+        await _background(stack, parts.leases.keep(), keys.keep_fresh(), directory.keep())
         yield worker
 
 
@@ -170,6 +192,17 @@ def _parts(
     )
 
 
+def _administration(settings: Settings, *, database: Database, directory: StreamDirectory) -> Administration:
+    return Administration(
+        users=SqlUsers(database),
+        credentials=SqlCredentials(database),
+        usage=SqlUsageReport(database),
+        streams=directory,
+        bearer_days=settings.auth.token_days,
+        clock=time.time,
+    )
+
+
 def _prompt_policy(settings: Settings) -> PromptPolicy:
     return PromptPolicy(
         windows=settings.models.windows,
@@ -190,6 +223,43 @@ def _authenticator(start: Start, database: Database) -> Authenticator:
         secret=start.secret,
         guest=start.settings.guest_allowed,
         cache_seconds=start.settings.auth.cache_seconds,
+    )
+
+
+def _sign_ins(settings: Settings, auth: Authenticator, admission: Admission) -> SignIns:
+    return SignIns(
+        auth,
+        admission,
+        by_account=LimitPolicy(requests=parse_limits(settings.auth.sign_in_failures)),
+        by_address=LimitPolicy(requests=parse_limits(settings.auth.sign_in_failures_per_address)),
+    )
+
+
+def _message(settings: Settings, database: Database) -> MessageFeature:
+    compat = settings.compat
+    # A question comes back by itself only when its request cannot be running any more.
+    hold = compat.message_seconds + ENDING_SECONDS
+    return MessageFeature(
+        questions=Questions(SqlUsers(database), SqlQuestions(database), hold_seconds=hold, clock=time.time),
+        model=compat.message_model,
+        temperature=compat.message_temperature,
+        max_tokens=compat.message_max_tokens,
+        seconds=compat.message_seconds,
+        trust_openid=compat.message_trust_openid,
+        error_status=compat.message_status,
+    )
+
+
+def _chatapi(start: Start, database: Database, zone: ZoneInfo) -> ChatApiFeature:
+    settings = start.settings
+    days, limit = settings.auth.token_days, settings.compat.chatapi_daily_limit
+    quota = LimitPolicy(requests=(DayQuota(limit),) if limit else ())
+    return ChatApiFeature(
+        tokens=ChatApiTokens(SqlKeptBearers(database), secret=start.secret, days=days, clock=time.time),
+        model=settings.compat.chatapi_model,
+        longest_query=settings.compat.chatapi_longest_query,
+        daily=EndpointPolicy("chatapi", quota),
+        zone=zone,
     )
 
 
@@ -241,7 +311,7 @@ async def _cancelled(task: asyncio.Task[None]) -> None:
 
 def _application(environment: Environment) -> Application:
     return Application(
-        [(pattern, handler, {"environment": environment}) for pattern, handler in routes()],
+        [(pattern, handler, {"environment": environment}) for pattern, handler in routes(environment.families)],
         default_handler_class=NotFoundHandler,
         default_handler_args={"environment": environment},
         # Every handler writes its own line: Tornado's prints the query string.

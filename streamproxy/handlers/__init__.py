@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from streamproxy.handlers import chat, health, models, page
+from collections.abc import Collection
+
+from streamproxy.handlers import admin, chat, compat, embeddings, health, images, models, page
 from streamproxy.handlers.base import BaseHandler
 
 
-def routes() -> list[tuple[str, type[BaseHandler]]]:
-    """Path patterns (regular expressions that match whole paths) and who answers there."""
-    return [*chat.ROUTES, *models.ROUTES, *health.ROUTES, *page.ROUTES]
+def routes(families: Collection[str] = tuple(compat.MODULES)) -> list[tuple[str, type[BaseHandler]]]:
+    """Path patterns (regular expressions that match whole paths) and who answers there.
+
+    *families* are the systems we replace that are served.
+    """
+    return [*chat.ROUTES, *images.ROUTES, *embeddings.ROUTES, *models.ROUTES, *admin.ROUTES, *compat.routes(families), *health.ROUTES, *page.ROUTES]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.cookies import Morsel
 
@@ -11,9 +11,12 @@ from tornado.httputil import HTTPHeaders
 from streamproxy.domain.identity import Principal
 from streamproxy.domain.ports import Pingable
 from streamproxy.handlers.cors import Cors
+from streamproxy.handlers.features import ChatApiFeature, MessageFeature
+from streamproxy.services.administration import Administration
 from streamproxy.services.auth import Authenticator
 from streamproxy.services.chat import ChatService
 from streamproxy.services.models import ModelList
+from streamproxy.services.signins import SignIns
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +35,20 @@ class Environment:
     auth: Authenticator
     chat: ChatService
     models: ModelList
+    admin: Administration
     cors: Cors
     dependencies: Sequence[Dependency]
     metrics: Callable[[], bytes]
     cookie: str
     guest: bool
     max_body_bytes: int
+    default_image_model: str
     heartbeat_seconds: float
     open_after_seconds: float
+    families: Collection[str]
+    sign_ins: SignIns
+    message: MessageFeature
+    chatapi: ChatApiFeature
     draining: Callable[[], bool] = field(default=lambda: False)
 
     async def authenticate(self, headers: HTTPHeaders, cookies: Mapping[str, Morsel[str]], host: str) -> Principal:

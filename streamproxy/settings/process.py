@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from streamproxy.settings.fields import (
     Addresses,
     DatabaseUrl,
+    LimitsText,
     Origins,
     Place,
     RedisUrl,
@@ -107,6 +108,12 @@ class Auth(Section):
     )
     cache_seconds: SecondsOrZero = Field(
         default=2, description="How long a worker trusts what it knows of a credential; a revocation takes this long."
+    )
+    sign_in_failures: LimitsText = Field(
+        default="20/5min", description="Wrong passwords an account; beyond that it waits. Right ones do not count."
+    )
+    sign_in_failures_per_address: LimitsText = Field(
+        default="300/5min", description="Wrong passwords a client address, of all accounts together."
     )
 
 

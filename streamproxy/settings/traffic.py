@@ -9,10 +9,12 @@ from pydantic import AfterValidator, Field
 from streamproxy.settings.fields import (
     LimitsText,
     Listed,
+    ModelName,
     Prices,
     PriceText,
     Seconds,
     Status,
+    Text,
     Text,
     Unset,
     Windows,
@@ -75,6 +77,9 @@ class ModelTable(Section):
     )
     default_window: int = Field(
         default=8192, ge=256, le=100_000_000, description="Context window of a model that the table does not have."
+    )
+    default_image_model: Text = Field(
+        default="dall-e-2", description="Who draws when a request for pictures names no model."
     )
     prices: Annotated[Prices, AfterValidator(lambda given: {**KNOWN_PRICES, **given})] = Field(
         default_factory=lambda: dict(KNOWN_PRICES),
@@ -147,7 +152,17 @@ class Compat(Section):
         description="Model of /pro; unset means the one that simple_chat_model would mean if it were unset.",
         examples=["gpt-4o-mini"],
     )
+    message_model: ModelName = Field(default="gpt-3.5-turbo", description="Model that answers at /message.")
+    message_temperature: float = Field(default=0.8, ge=0, le=2, description="Temperature of its answers.")
+    message_max_tokens: int = Field(default=2048, ge=1, le=1_000_000, description="Longest answer there, in tokens.")
+    message_seconds: Seconds = Field(default=120, description="Longest wait for an answer there.")
     pro_passthrough_keys: bool = Field(
         default=False, description="Whether /pro takes a provider's key as apiKey and uses it for that call."
     )
-    chatapi_daily_limit: int = Field(default=10, ge=0, le=1_000_000, description="Answers of /api a user and day.")
+    chatapi_daily_limit: int = Field(
+        default=10, ge=0, le=1_000_000, description="Answers of /api a user and day; 0 for any number."
+    )
+    chatapi_model: ModelName = Field(default="gpt-3.5-turbo", description="Model that answers at /api.")
+    chatapi_longest_query: int = Field(
+        default=2000, ge=1, le=16_000, description="Longest question there, in characters; a longer one is refused."
+    )

@@ -1,0 +1,149 @@
+"""POST /message, the backend of a chat program for one question at a time (CONTRACTS C1).
+
+The body of an error says little on purpose: its callers show ``errinfo`` to people. The honest status says the
+rest, unless ``compat.message_status`` restores the 200 that the original gave to every error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from streamproxy.domain.streams import EndReason
+from streamproxy.errors import (
+    BadRequestError,
+    NoKeyAvailableError,
+    StreamProxyError,
+    UpstreamError,
+    UpstreamKeyError,
+    UpstreamTimeoutError,
+)
+from streamproxy.handlers.answering import AnsweringHandler
+from streamproxy.handlers.compat.asking import question
+from streamproxy.handlers.compat.faults import is_upstream_fault
+from streamproxy.services.exchange import Exchange
+from streamproxy.services.order import Interruption, Order
+
+NO_KEY = "服务器快冒烟了,等会再试"
+NO_KEY_AND_NO_WORD = "服务器快Boom了,先缓一缓"
+UPSTREAM_FAILED = "官方请求错误,稍后再试"
+FAILED = "openai官方请求错误,请稍后重试"
+USED_UP = "次数已用完"
+
+_KEY_CODES = frozenset({"upstream_key_refused", "upstream_quota"})
+_CONVERSATION_ID = re.compile(r"[\x21-\x7e]{1,64}")
+# No X-Session-Id has a slash: conversations and the sessions of other ways in never meet.
+_SESSION_PREFIX = "message/"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a caller sends. *msgcache* of the original is ignored: the context is the session's."""
+
+    text: str
+    openid: str
+    conversation: str | None
+
+
+class MessageHandler(AnsweringHandler):
+    """One question, one answer, and how many questions are left."""
+
+    async def admit(self) -> None:
+        if not self.environment.message.trust_openid:
+            await super().admit()
+
+    async def post(self) -> None:
+        asked = parse_question(self.json_body)
+        questions = self.environment.message.questions
+        self.principal = await questions.asker(asked.openid, claimed_by=getattr(self, "principal", None))
+        async with questions.reserved(self.principal, self.request_id) as reserved:
+            exchange = await self._answered_in_time(self._order(asked))
+            if exchange is None:
+                return
+            left = await reserved.answered()
+        self.set_headers(self.answer_headers())
+        self.write_json(msgspec.json.encode(await _answer(exchange, left)))
+
+    def _order(self, asked: Asked) -> Order:
+        feature = self.environment.message
+        request = question(
+            asked.text, model=feature.model, reply_tokens=feature.max_tokens, temperature=feature.temperature
+        )
+        order = self.order(request, endpoint="/message")
+        session_id = None if asked.conversation is None else _SESSION_PREFIX + asked.conversation
+        return replace(order, session_id=session_id)
+
+    async def _answered_in_time(self, order: Order) -> Exchange | None:
+        timer = asyncio.get_running_loop().call_later(self.environment.message.seconds, self._out_of_time)
+        try:
+            return await self.answered(order)
+        finally:
+            timer.cancel()
+
+    def _out_of_time(self) -> None:
+        if self.exchange is not None:
+            error = UpstreamTimeoutError("the answer took too long", code="upstream_total_timeout")
+            self.exchange.interrupt(Interruption(EndReason.UPSTREAM_ERROR, error))
+
+    def answer_headers(self) -> Mapping[str, str]:
+        """Without the session's id: callers know their conversation by their own."""
+        return {name: value for name, value in super().answer_headers().items() if name != "X-Session-Id"}
+
+    def error_answer(self, error: StreamProxyError) -> tuple[int, bytes]:
+        body = {"adj": "接口执行错误", "code": 444, "errinfo": _text(error)}
+        return self.environment.message.error_status or _status(error), msgspec.json.encode(body)
+
+
+async def _answer(exchange: Exchange, left: int) -> dict[str, Any]:
+    """The upstream's whole object, its choices as those of a text completion."""
+    said = exchange.transcript
+    text = "" if said is None else said.text or said.refusal
+    upstreams = msgspec.json.decode(await exchange.body())
+    return {"resmsg": {**upstreams, "choices": [{"text": text}]}, "num": left, "code": 200}
+
+
+def parse_question(body: bytes) -> Asked:
+    """Read the request; BadRequestError names the field at fault in ``param``."""
+    try:
+        fields = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise BadRequestError("The body is not valid JSON") from None
+    if not isinstance(fields, dict):
+        raise BadRequestError("The body must be a JSON object")
+    conversation = fields.get("conversationid")
+    if conversation is not None and not (isinstance(conversation, str) and _CONVERSATION_ID.fullmatch(conversation)):
+        raise BadRequestError("conversationid must be 1 to 64 visible ASCII characters", param="conversationid")
+    return Asked(_required(fields, "msg"), _required(fields, "openid"), conversation)
+
+
+def _required(fields: dict[str, Any], name: str) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str) or not value.strip():
+        raise BadRequestError(f"{name} is required: a text", param=name)
+    return value
+
+
+def _text(error: StreamProxyError) -> str:
+    if error.code == "questions_used_up":
+        return USED_UP
+    if isinstance(error, UpstreamKeyError) and not error.explained:
+        return NO_KEY_AND_NO_WORD
+    # Of an empty pool, too: its keys are refused, out of quota, or resting because of it.
+    if error.code in _KEY_CODES or isinstance(error, NoKeyAvailableError):
+        return NO_KEY
+    return UPSTREAM_FAILED if is_upstream_fault(error) else FAILED
+
+
+def _status(error: StreamProxyError) -> int:
+    """The error's own; 503 where the fault is not the caller's, though elsewhere its status says so."""
+    if is_upstream_fault(error) and not isinstance(error, UpstreamError):
+        return 503
+    return error.status
+
+
+ROUTES = [(r"/message", MessageHandler)]
