@@ -16,7 +16,7 @@ from streamproxy.services.chat import new_stream_id
 from streamproxy.services.exchange import Exchange
 from streamproxy.services.order import EndpointPolicy, Order
 from streamproxy.services.relay import Relay
-from streamproxy.wire.chat import ChatRequest
+from streamproxy.wire.plain import AnyRequest
 
 # https://www.w3.org/TR/trace-context/#traceparent-header
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -29,7 +29,7 @@ class AnsweringHandler(BaseHandler):
 
     def order(
         self,
-        request: ChatRequest,
+        request: AnyRequest,
         *,
         endpoint: str,
         session_id: str | None = None,
@@ -119,6 +119,7 @@ class AnsweringHandler(BaseHandler):
         if exchange is None:
             return {}
         fields = {"X-Stream-Id": exchange.order.stream_id, **limit_fields(exchange.standings)}
+        fields["X-Streamproxy-Attempts"] = str(exchange.attempts.number)
         if exchange.order.session_id is not None:
             fields["X-Session-Id"] = exchange.order.session_id
         if exchange.prompt is not None and exchange.prompt.left_out:
