@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 
 from streamproxy.cli.accounts import Accounts, with_accounts
-from streamproxy.cli.bearers import active
 from streamproxy.cli.group import config_option, read_settings
 from streamproxy.cli.tables import date_of, print_table
 from streamproxy.domain.ports import ApiToken
 from streamproxy.errors import NotFoundError
+from streamproxy.services.accounts import active
 
 
 @click.group()
@@ -85,7 +85,7 @@ def revoke(*, token_id: str, config: Path | None) -> None:
     """
 
     async def work(accounts: Accounts) -> None:
-        if not await accounts.credentials.revoke_api_token(token_id):
+        if not await accounts.auth.revoke_api_token(token_id):
             raise NotFoundError(f"There is no active API token {token_id!r}; `streamproxy apitoken list` shows all.")
 
     with_accounts(read_settings(config), work)

@@ -8,8 +8,7 @@ import click
 
 from streamproxy.cli.accounts import Accounts, with_accounts
 from streamproxy.cli.group import config_option, read_settings
-from streamproxy.domain.ports import User
-from streamproxy.errors import PermissionDeniedError
+from streamproxy.services.accounts import active
 
 
 @click.group()
@@ -46,10 +45,3 @@ def issue(*, name: str, days: int | None, config: Path | None) -> None:
         return await accounts.auth.issue_bearer(holder, days=days or settings.auth.token_days)
 
     click.echo(with_accounts(settings, work))
-
-
-def active(user: User) -> User:
-    """*user*, when a credential for it would work; PermissionDeniedError otherwise."""
-    if user.disabled:
-        raise PermissionDeniedError(f"{user.name} is disabled: a credential would not work.")
-    return user

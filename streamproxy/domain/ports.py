@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypedDict
 
 from streamproxy.domain.identity import Role
 from streamproxy.domain.keypool import KeyStatus
 from streamproxy.domain.limits import Ask, Decision, Reservation
 from streamproxy.domain.sessions import Context, Message, SessionRef, Turn
-from streamproxy.domain.streams import HistoryMessage, UsageRecord
+from streamproxy.domain.streams import HistoryMessage, RunningStream, UsageRecord
 
 
 class LimitStore(Protocol):
@@ -104,6 +104,15 @@ class ApiToken:
     revoked: bool
 
 
+class UserChanges(TypedDict, total=False):
+    """Fields of a User to change; one that is not there stays."""
+
+    role: Role
+    disabled: bool
+    password_hash: str
+    questions_left: int | None
+
+
 class UserStore(Protocol):
     """Accounts. Names are unique, ConflictError when taken; NotFoundError when unknown."""
 
@@ -119,6 +128,8 @@ class UserStore(Protocol):
         """Users in order of name, those after the name *after*."""
 
     async def set_disabled(self, user_id: str, *, disabled: bool) -> None: ...
+
+    async def change(self, user_id: str, changes: UserChanges) -> None: ...
 
     async def set_password_hash(self, user_id: str, password_hash: str, *, replacing: str | None = None) -> None:
         """Keep *password_hash*; with *replacing*, only where that is still the one kept."""
@@ -141,7 +152,10 @@ class CredentialStore(Protocol):
     async def api_token_user(self, token_hash: bytes) -> tuple[str, User] | None:
         """Token id and user of a live API token, None otherwise."""
 
-    async def api_tokens(self, user_id: str | None = None) -> Sequence[ApiToken]: ...
+    async def api_tokens(
+        self, user_id: str | None = None, *, after: str = "", limit: int | None = None
+    ) -> Sequence[ApiToken]:
+        """In the order they were made: of one user when given, those after the token *after*, at most *limit*."""
 
     async def revoke_api_token(self, token_id: str) -> bool: ...
 
@@ -207,6 +221,24 @@ class UsageSummary:
     cost_nano_usd: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class UserUsage:
+    """A UsageSummary and whose it is; *user_name* is None for a guest."""
+
+    user_id: str
+    user_name: str | None
+    summary: UsageSummary
+
+
+class UsageReport(Protocol):
+    """Everybody's usage."""
+
+    async def page(
+        self, *, first_day: int, last_day: int, user_id: str | None, after: tuple[int, str, str] | None, limit: int
+    ) -> Sequence[UserUsage]:
+        """By day, user and model, both days included (UTC days since 1970), those after that day, user and model."""
+
+
 class Ledger(Protocol):
     """The lasting record: usage and history."""
 
@@ -236,6 +268,25 @@ class GrantStore(Protocol):
 
     async def total(self, user_id: str) -> int:
         """All that was granted, 0 for somebody unknown."""
+
+
+class StreamBoard(Protocol):
+    """What runs on all workers, each of which pins up its own list, and requests to end streams."""
+
+    async def pin(self, worker: str, streams: Sequence[RunningStream], now: float) -> None:
+        """Replace what *worker* had pinned up; *now* is in epoch seconds."""
+
+    async def take_down(self, worker: str) -> None:
+        """*worker* has nothing running any more."""
+
+    async def read(self) -> Mapping[str, tuple[float, Sequence[RunningStream]]]:
+        """When each worker pinned up its list, and the list."""
+
+    async def ask_cancel(self, worker: str, stream_id: str) -> None:
+        """Leave word for *worker*, who reads it within two seconds or never."""
+
+    async def cancels(self, worker: str) -> Sequence[str]:
+        """The streams that *worker* was lately asked to end, those included that have ended."""
 
 
 class UpstreamReply(Protocol):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 import unicodedata
 
-from streamproxy.errors import BadRequestError
+from streamproxy.domain.ports import User
+from streamproxy.errors import BadRequestError, ConflictError
 
 LONGEST_NAME = 64
 LONGEST_LABEL = 64
@@ -53,6 +54,13 @@ def checked_questions(count: int) -> int:
     if not 0 <= count < 2**31:
         raise BadRequestError("questions must be 0 or more, and below 2147483648", param="questions")
     return count
+
+
+def active(user: User) -> User:
+    """*user*, when a credential for it would work; ConflictError otherwise."""
+    if user.disabled:
+        raise ConflictError(f"{user.name} is disabled: a credential would not work.", code="user_disabled")
+    return user
 
 
 def _printable(text: str, param: str, *, most: int) -> str:

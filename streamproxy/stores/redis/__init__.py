@@ -18,6 +18,8 @@ that no session or request id can spell another key.
     sp:{principal}:queue:<id>          ZSET    waiting turns by arrival (µs)
     sp:{principal}:waiting:<id>        HASH    when each waiting turn counts as dead (µs)
     sp:{keys}:states                   HASH    states of provider keys as JSON
+    sp:{board}:streams                 HASH    by worker: when it was written, and its running streams, as JSON
+    sp:{board}:cancel:<worker>         SET     ids of the streams that this worker is asked to end, for 10 s
 
 ``.n`` tells apart several limits of one length in one policy.
 """
@@ -27,6 +29,7 @@ from __future__ import annotations
 from streamproxy.domain.sessions import SessionRef
 
 KEY_STATES = "sp:{keys}:states"
+STREAM_BOARD = "sp:{board}:streams"
 
 
 def limit_key(scope: str, kind: str, place: str) -> str:
@@ -54,6 +57,11 @@ def lock_key(ref: SessionRef) -> str:
 def queue_keys(ref: SessionRef) -> tuple[str, str]:
     """Who waits for a session: arrivals, deadlines."""
     return _of_session(ref, "queue"), _of_session(ref, "waiting")
+
+
+def cancels_key(worker: str) -> str:
+    """The streams that *worker* is asked to end."""
+    return f"sp:{{board}}:cancel:{worker}"
 
 
 def _of_session(ref: SessionRef, kind: str) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, select, tuple_, update
 
 from streamproxy.domain.ports import ApiToken, User
 from streamproxy.stores.sql.connect import Database
@@ -73,8 +73,11 @@ class SqlCredentials:
             row = (await connection.execute(query)).one_or_none()
         return None if row is None else (row[0], to_user(row[1:]))
 
-    async def api_tokens(self, user_id: str | None = None) -> Sequence[ApiToken]:
-        """API tokens in the order they were made, of one user when given, revoked ones included."""
+    async def api_tokens(
+        self, user_id: str | None = None, *, after: str = "", limit: int | None = None
+    ) -> Sequence[ApiToken]:
+        """API tokens in the order they were made, revoked ones included: of one user when given, those after
+        the token *after* (none at all when that was never made), at most *limit*."""
         query = select(
             api_tokens.c.id,
             api_tokens.c.user_id,
@@ -86,7 +89,11 @@ class SqlCredentials:
         ).join(users, users.c.id == api_tokens.c.user_id)
         if user_id is not None:
             query = query.where(api_tokens.c.user_id == user_id)
-        query = query.order_by(api_tokens.c.created, api_tokens.c.id)
+        if after:
+            place = tuple_(api_tokens.c.created, api_tokens.c.id)
+            before = select(api_tokens.c.created, api_tokens.c.id).where(api_tokens.c.id == after)
+            query = query.where(place > before.scalar_subquery())
+        query = query.order_by(api_tokens.c.created, api_tokens.c.id).limit(limit)
         async with self._database.read() as connection:
             return [ApiToken(*row) for row in await connection.execute(query)]
 

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, insert, select, update
 
 from streamproxy.domain.identity import Role
-from streamproxy.domain.ports import User
+from streamproxy.domain.ports import User, UserChanges
 from streamproxy.errors import ConflictError, NotFoundError
 from streamproxy.stores.sql.connect import Database
 from streamproxy.stores.sql.models import users
@@ -65,6 +65,11 @@ class SqlUsers:
 
     async def set_disabled(self, user_id: str, *, disabled: bool) -> None:
         await self._change(user_id, users.c.id == user_id, disabled=disabled)
+
+    async def change(self, user_id: str, changes: UserChanges) -> None:
+        """Change the fields that are there. NotFoundError when there is no such user."""
+        if changes:
+            await self._change(user_id, users.c.id == user_id, **changes)
 
     async def set_password_hash(self, user_id: str, password_hash: str, *, replacing: str | None = None) -> None:
         """Keep *password_hash*. With *replacing*, only where that is the hash still kept: else nobody is changed."""
