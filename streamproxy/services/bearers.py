@@ -44,6 +44,7 @@ class Kind(Enum):
     ACCESS = "at+jwt"
     GUEST = "guest+jwt"
     CHATAPI = "chatapi+jwt"
+    TICKET = "ticket+jwt"
 
     @property
     def audience(self) -> str:

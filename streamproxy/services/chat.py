@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator, Sequence
 
+from streamproxy.domain.streamlog import StreamHead
 from streamproxy.domain.streams import EndReason
 from streamproxy.errors import UpstreamError
 from streamproxy.services.exchange import Exchange
-from streamproxy.services.order import Interruption, Order
+from streamproxy.services.lost import settle_lost
+from streamproxy.services.order import Interruptible, Interruption, Order
 from streamproxy.services.parts import Parts
 
 
@@ -25,6 +28,14 @@ class ChatService:
     def exchange(self, order: Order) -> Exchange:
         """One request's way; use it as ``async with``."""
         return Exchange(self._parts, order)
+
+    def exchanges(self) -> Iterator[Interruptible]:
+        """Those under way on this worker."""
+        return iter(self._parts.running)
+
+    async def settle_lost(self, head: StreamHead, payloads: Sequence[bytes]) -> None:
+        """Settle what a dead worker left of a stream."""
+        await settle_lost(self._parts, head, payloads)
 
     @property
     def running(self) -> int:

@@ -99,6 +99,14 @@ class SqlLedger:
         async with self._database.read() as connection:
             return await records.read_usage(connection, user_id, since=since, until=until)
 
+    async def usage_of(self, stream_id: str) -> UsageRecord | None:
+        async with self._database.read() as connection:
+            return await records.read_record(connection, stream_id)
+
+    async def detach(self, user_id: str, session_id: str) -> int:
+        async with self._database.write() as connection:
+            return await records.detach_session(connection, user_id, session_id)
+
     async def remarks(self, user_id: str, *, limit: int) -> Sequence[HistoryMessage]:
         """The newest *limit* questions and answers of the user, oldest first."""
         async with self._database.read() as connection:

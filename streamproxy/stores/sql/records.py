@@ -7,12 +7,12 @@ from dataclasses import asdict, fields
 from datetime import date, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, cast, func, insert, select
+from sqlalchemy import ColumnElement, Integer, cast, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamproxy.domain.ports import UsageSummary
-from streamproxy.domain.streams import EndReason, HistoryMessage, UsageRecord
+from streamproxy.domain.streams import EndReason, HistoryMessage, Usage, UsageRecord
 from streamproxy.stores.sql.backlog import Entry, Fields
 from streamproxy.stores.sql.models import messages, usage
 
@@ -72,6 +72,22 @@ async def read_history(
     newest = (messages.c.created.desc(), messages.c.stream_id.desc(), messages.c.position.desc())
     rows = await connection.execute(query.order_by(*newest).limit(limit))
     return [HistoryMessage(*row) for row in reversed(rows.all())]
+
+
+async def read_record(connection: AsyncConnection, stream_id: str) -> UsageRecord | None:
+    """The usage row of one stream."""
+    row = (await connection.execute(select(usage).where(usage.c.stream_id == stream_id))).mappings().one_or_none()
+    if row is None:
+        return None
+    tokens = Usage(**{field.name: row[field.name] for field in fields(Usage)})
+    own = {field.name: row[field.name] for field in fields(UsageRecord) if field.name in row}
+    return UsageRecord(**{**own, "usage": tokens, "end_reason": EndReason(row["end_reason"])})
+
+
+async def detach_session(connection: AsyncConnection, user_id: str, session_id: str) -> int:
+    """Let the messages of a session belong to none."""
+    rows = (messages.c.user_id == user_id) & (messages.c.session_id == session_id)
+    return (await connection.execute(update(messages).where(rows).values(session_id=None))).rowcount
 
 
 async def count_accepted(
