@@ -103,10 +103,14 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
         ledger = SqlLedger(database)
         await ledger.start()
         stack.push_async_callback(ledger.close)
-        transport = await stack.enter_async_context(AiohttpTransport(connect_timeout=settings.upstream.connect_timeout))
-        keys = KeyPool(
-            await _upstreams(settings, stack), states=RedisKeyStates(redis), clock=time.time, random=SystemRandom()
+        upstreams = await _upstreams(settings, stack)
+        transport = await stack.enter_async_context(
+            AiohttpTransport(
+                connect_timeout=settings.upstream.connect_timeout,
+                private_origins=[upstream.base_url for upstream in upstreams if upstream.allow_private],
+            )
         )
+        keys = KeyPool(upstreams, states=RedisKeyStates(redis), clock=time.time, random=SystemRandom())
         auth = _authenticator(start, database)
         stack.callback(auth.close)
         metrics = Metrics()
@@ -274,6 +278,8 @@ async def _upstreams(settings: Settings, stack: AsyncExitStack) -> list[Upstream
             keys=_keys(entry.name, [key.get_secret_value() for key in entry.api_keys]),
             priority=entry.priority,
             weight=entry.weight,
+            quirks=entry.quirks,
+            allow_private=entry.may_be_private(entry.base_url),
         )
         for entry in settings.all_upstreams
     ]
@@ -284,7 +290,7 @@ async def _upstreams(settings: Settings, stack: AsyncExitStack) -> list[Upstream
     demo = await start_demo()
     stack.push_async_callback(demo.close)
     log.warning("no upstream is configured: the built-in demo model answers (set OPENAI_API_KEY for a real one)")
-    return [Upstream("demo", "openai", demo.base_url, {"*": "*"}, _keys("demo", []))]
+    return [Upstream("demo", "openai", demo.base_url, {"*": "*"}, _keys("demo", []), allow_private=True)]
 
 
 def _keys(upstream: str, secrets: Sequence[str]) -> tuple[Key, ...]:

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from streamproxy.settings.process import Auth, Database, Log, Redis, Server
+from streamproxy.settings.quirks import QuirkFields
 from streamproxy.settings.traffic import Compat, Limits, ModelTable, Sessions, Streams
 from streamproxy.settings.upstreams import OPENAI_URL, Upstream, UpstreamEntry
 
@@ -62,6 +63,7 @@ class Settings(BaseSettings):
             base_url=default.base_url or OPENAI_URL,
             api_keys=default.api_keys,
             models=default.models,
+            **{name: getattr(default, name) for name in QuirkFields.model_fields},
         )
         return (entry, *self.upstreams)
 

@@ -7,12 +7,12 @@ from typing import Annotated
 from pydantic import Field
 
 from streamproxy.settings.fields import DialectName, HttpUrl, Keys, Models, Name, Seconds, Unset
-from streamproxy.settings.process import Section
+from streamproxy.settings.quirks import QuirkFields
 
 OPENAI_URL = "https://api.openai.com/v1"
 
 
-class UpstreamEntry(Section):
+class UpstreamEntry(QuirkFields):
     """One provider endpoint, as a ``[[upstreams]]`` table of the settings file describes it."""
 
     name: Name = Field(description="What logs and metrics call this upstream; unique.")
@@ -28,7 +28,7 @@ class UpstreamEntry(Section):
     weight: int = Field(default=1, ge=1, le=1000, description="Its share among upstreams of one priority.")
 
 
-class Upstream(Section):
+class Upstream(QuirkFields):
     """The default upstream, and how patient streamproxy is with every upstream. Times are in seconds."""
 
     name: Name = Field(default="default", description="What logs and metrics call the default upstream.")

@@ -1,23 +1,27 @@
-"""The one aiohttp session all upstream calls go through, and what its failures mean.
+"""The aiohttp sessions all upstream calls go through, and what its failures mean.
 
 aiohttp's defaults are made for short answers: a total time limit of 300 s cuts long ones, a pool
 limit of 100 makes the 101st stream wait in silence, a shared cookie jar replays one tenant's cookies
 to another, redirects carry the body to a foreign host. All of them are off here; the time limits that
-count are the exchange's own (``services.exchange``).
+count are the exchange's own (``services.deadlines``). There are two sessions, so that no connection made for an
+upstream which may have a private address serves one that may not (``upstream.guard``).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDictProxy
+from yarl import URL
 
 from streamproxy.errors import UpstreamError, UpstreamTimeoutError
+from streamproxy.upstream.guard import guarded_sockets
 
 USER_AGENT = "streamproxy"
 # Gateways send content-security policies and cookies of this size; aiohttp's own bound is 8190 bytes.
@@ -33,15 +37,32 @@ _BROKEN = (aiohttp.ClientError, HttpProcessingError, ConnectionError, EOFError)
 
 
 class AiohttpTransport:
-    """Fills ``domain.ports.UpstreamTransport``. Use as ``async with``."""
+    """Fills ``domain.ports.UpstreamTransport``. Use as ``async with``.
 
-    def __init__(self, *, connect_timeout: float) -> None:
+    *private_origins* (``http://127.0.0.1:11434``) may be plain http and at private addresses; others may not.
+    """
+
+    def __init__(self, *, connect_timeout: float, private_origins: Collection[str] = ()) -> None:
         self._connect_timeout = connect_timeout
-        self._session: aiohttp.ClientSession | None = None
+        self._private_origins = frozenset(str(URL(origin).origin()) for origin in private_origins)
+        self._sessions: dict[bool, aiohttp.ClientSession] = {}
+        self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
+        for private in (False, True):
+            self._sessions[private] = await self._stack.enter_async_context(self._session(private=private))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    def _session(self, *, private: bool) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0, keepalive_timeout=30, socket_factory=guarded_sockets(private=private)
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(
                 total=None, connect=self._connect_timeout, sock_connect=self._connect_timeout, sock_read=None
@@ -52,20 +73,13 @@ class AiohttpTransport:
             read_bufsize=READ_BUFFER_SIZE,
             trust_env=False,
         )
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._session is not None:
-            await self._session.close()
 
     async def open(self, url: str, *, headers: Mapping[str, str], body: bytes | None) -> AiohttpReply:
-        if self._session is None:
-            raise RuntimeError("the transport is used before it was entered")
         method = "GET" if body is None else "POST"
         try:
-            response = await self._session.request(method, url, data=body, headers=headers, allow_redirects=False)
+            target = URL(url)
+            session = self._session_for(target)
+            response = await session.request(method, target, data=body, headers=headers, allow_redirects=False)
         except aiohttp.ConnectionTimeoutError as exc:
             seconds = self._connect_timeout
             raise UpstreamTimeoutError(
@@ -76,6 +90,14 @@ class AiohttpTransport:
         except (*_BROKEN, ValueError) as exc:
             raise _translated(exc) from exc
         return AiohttpReply(response)
+
+    def _session_for(self, target: URL) -> aiohttp.ClientSession:
+        if not self._sessions:
+            raise RuntimeError("the transport is used before it was entered")
+        private = bool(self._private_origins) and str(target.origin()) in self._private_origins
+        if target.raw_user is not None or not (private or target.scheme == "https"):
+            raise UpstreamError("the upstream's URL is none that may be called", code="upstream_unreachable")
+        return self._sessions[private]
 
 
 class AiohttpReply:
