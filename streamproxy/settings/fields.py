@@ -164,7 +164,6 @@ def _price(value: str) -> str:
 
 
 Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=4096)]
-ModelName: TypeAlias = Annotated[str, Field(min_length=1, max_length=256)]
 Place: TypeAlias = Annotated[Path, AfterValidator(Path.expanduser)]
 Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
 HttpUrl: TypeAlias = Annotated[str, AfterValidator(_http_url)]

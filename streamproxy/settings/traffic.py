@@ -9,12 +9,10 @@ from pydantic import AfterValidator, Field
 from streamproxy.settings.fields import (
     LimitsText,
     Listed,
-    ModelName,
     Prices,
     PriceText,
     Seconds,
     Status,
-    Text,
     Text,
     Unset,
     Windows,
@@ -68,7 +66,7 @@ class Sessions(Section):
 
 
 class ModelTable(Section):
-    """How much context each model takes."""
+    """How much context each model takes, and who draws."""
 
     windows: Annotated[Windows, AfterValidator(lambda given: {**WELL_KNOWN, **given})] = Field(
         default_factory=lambda: dict(WELL_KNOWN),
@@ -152,7 +150,11 @@ class Compat(Section):
         description="Model of /pro; unset means the one that simple_chat_model would mean if it were unset.",
         examples=["gpt-4o-mini"],
     )
-    message_model: ModelName = Field(default="gpt-3.5-turbo", description="Model that answers at /message.")
+    message_model: Annotated[Text | None, Unset] = Field(
+        default=None,
+        description="Model of /message; unset means the one that simple_chat_model would mean if it were unset.",
+        examples=["gpt-4o-mini"],
+    )
     message_temperature: float = Field(default=0.8, ge=0, le=2, description="Temperature of its answers.")
     message_max_tokens: int = Field(default=2048, ge=1, le=1_000_000, description="Longest answer there, in tokens.")
     message_seconds: Seconds = Field(default=120, description="Longest wait for an answer there.")
@@ -162,7 +164,11 @@ class Compat(Section):
     chatapi_daily_limit: int = Field(
         default=10, ge=0, le=1_000_000, description="Answers of /api a user and day; 0 for any number."
     )
-    chatapi_model: ModelName = Field(default="gpt-3.5-turbo", description="Model that answers at /api.")
+    chatapi_model: Annotated[Text | None, Unset] = Field(
+        default=None,
+        description="Model of /api; unset means the one that simple_chat_model would mean if it were unset.",
+        examples=["gpt-4o-mini"],
+    )
     chatapi_longest_query: int = Field(
         default=2000, ge=1, le=16_000, description="Longest question there, in characters; a longer one is refused."
     )

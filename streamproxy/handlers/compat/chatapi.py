@@ -22,6 +22,7 @@ from streamproxy.handlers.base import BaseHandler
 from streamproxy.handlers.compat.asking import question
 from streamproxy.handlers.compat.faults import is_upstream_fault
 from streamproxy.services.chatapi_tokens import UNKNOWN_TOKEN
+from streamproxy.wire.body import decoded
 
 LIMIT_REACHED = "Token access limit reached."
 WRONG = "Invalid username or password"
@@ -35,7 +36,7 @@ class ApiHandler(AnsweringHandler):
 
     async def get(self) -> None:
         feature = self.environment.chatapi
-        request = question(self._query(), model=feature.model)
+        request = question(self._query(), model=feature.model or self.environment.models.default())
         exchange = await self.answered(self.order(request, endpoint="/api", policy=feature.daily))
         if exchange is None:
             return
@@ -61,13 +62,12 @@ class ApiHandler(AnsweringHandler):
 class ChatApiSignIn:
     """ChatAPI's way to ask for a token: JSON ``{"u", "p"}``. What is no such thing is wrong, and said to be."""
 
-    def recognises(self, kind: str, body: bytes) -> bool:
-        fields = _fields(body)
-        return not kind.endswith(("x-www-form-urlencoded", "form-data")) and ("u" in fields or "p" in fields)
+    def recognises(self, _kind: str, body: bytes) -> bool:
+        return not {"u", "p"}.isdisjoint(json_fields(body))
 
     async def answer(self, handler: BaseHandler) -> tuple[int, bytes]:
         """201 with a new token, 200 with the live one."""
-        fields, environment = _fields(handler.body), handler.environment
+        fields, environment = json_fields(handler.body), handler.environment
         name, password = fields.get("u"), fields.get("p")
         if not isinstance(name, str) or not isinstance(password, str):
             raise AuthenticationError(WRONG, code="invalid_credentials")
@@ -91,12 +91,12 @@ def _message(message: object, *, ok: bool = False) -> bytes:
     return msgspec.json.encode({"statu": ok, "message": message})
 
 
-def _fields(body: bytes) -> dict[str, Any]:
+def json_fields(body: bytes) -> dict[str, Any]:
+    """The JSON object in *body*, empty when there is none."""
     try:
-        fields = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return decoded(body)
+    except BadRequestError:
         return {}
-    return fields if isinstance(fields, dict) else {}
 
 
 ROUTES = [(r"/api", ApiHandler)]

@@ -10,7 +10,7 @@ import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -28,6 +28,7 @@ from streamproxy.handlers.compat.asking import question
 from streamproxy.handlers.compat.faults import is_upstream_fault
 from streamproxy.services.exchange import Exchange
 from streamproxy.services.order import Interruption, Order
+from streamproxy.wire.body import decoded, text, typed
 
 NO_KEY = "服务器快冒烟了,等会再试"
 NO_KEY_AND_NO_WORD = "服务器快Boom了,先缓一缓"
@@ -35,6 +36,9 @@ UPSTREAM_FAILED = "官方请求错误,稍后再试"
 FAILED = "openai官方请求错误,请稍后重试"
 USED_UP = "次数已用完"
 
+# Longer ones are refused by the body's own bound before.
+LONGEST_TEXT: Final = 10_000_000
+LONGEST_OPENID: Final = 128
 _KEY_CODES = frozenset({"upstream_key_refused", "upstream_quota"})
 _CONVERSATION_ID = re.compile(r"[\x21-\x7e]{1,64}")
 # No X-Session-Id has a slash: conversations and the sessions of other ways in never meet.
@@ -71,9 +75,8 @@ class MessageHandler(AnsweringHandler):
 
     def _order(self, asked: Asked) -> Order:
         feature = self.environment.message
-        request = question(
-            asked.text, model=feature.model, reply_tokens=feature.max_tokens, temperature=feature.temperature
-        )
+        model = feature.model or self.environment.models.default()
+        request = question(asked.text, model=model, reply_tokens=feature.max_tokens, temperature=feature.temperature)
         order = self.order(request, endpoint="/message")
         session_id = None if asked.conversation is None else _SESSION_PREFIX + asked.conversation
         return replace(order, session_id=session_id)
@@ -95,40 +98,29 @@ class MessageHandler(AnsweringHandler):
         return {name: value for name, value in super().answer_headers().items() if name != "X-Session-Id"}
 
     def error_answer(self, error: StreamProxyError) -> tuple[int, bytes]:
-        body = {"adj": "接口执行错误", "code": 444, "errinfo": _text(error)}
+        body = {"adj": "接口执行错误", "code": 444, "errinfo": _errinfo(error)}
         return self.environment.message.error_status or _status(error), msgspec.json.encode(body)
 
 
 async def _answer(exchange: Exchange, left: int) -> dict[str, Any]:
     """The upstream's whole object, its choices as those of a text completion."""
     said = exchange.transcript
-    text = "" if said is None else said.text or said.refusal
+    answer = "" if said is None else said.text or said.refusal
     upstreams = msgspec.json.decode(await exchange.body())
-    return {"resmsg": {**upstreams, "choices": [{"text": text}]}, "num": left, "code": 200}
+    return {"resmsg": {**upstreams, "choices": [{"text": answer}]}, "num": left, "code": 200}
 
 
 def parse_question(body: bytes) -> Asked:
     """Read the request; BadRequestError names the field at fault in ``param``."""
-    try:
-        fields = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise BadRequestError("The body is not valid JSON") from None
-    if not isinstance(fields, dict):
-        raise BadRequestError("The body must be a JSON object")
-    conversation = fields.get("conversationid")
-    if conversation is not None and not (isinstance(conversation, str) and _CONVERSATION_ID.fullmatch(conversation)):
+    fields = decoded(body)
+    conversation = typed(fields, "conversationid", str, "a string")
+    if conversation is not None and _CONVERSATION_ID.fullmatch(conversation) is None:
         raise BadRequestError("conversationid must be 1 to 64 visible ASCII characters", param="conversationid")
-    return Asked(_required(fields, "msg"), _required(fields, "openid"), conversation)
+    asked = text(fields, "msg", most=LONGEST_TEXT)
+    return Asked(asked, text(fields, "openid", most=LONGEST_OPENID), conversation)
 
 
-def _required(fields: dict[str, Any], name: str) -> str:
-    value = fields.get(name)
-    if not isinstance(value, str) or not value.strip():
-        raise BadRequestError(f"{name} is required: a text", param=name)
-    return value
-
-
-def _text(error: StreamProxyError) -> str:
+def _errinfo(error: StreamProxyError) -> str:
     if error.code == "questions_used_up":
         return USED_UP
     if isinstance(error, UpstreamKeyError) and not error.explained:
