@@ -69,6 +69,7 @@ class ProxyProcess:
             "LIMITS__CONCURRENT_STREAMS": "1000",
             **(settings or {}),
         }
+        self.database_url = chosen["DATABASE__URL"]
         self._environment = _clean_environment() | {f"STREAMPROXY_{name}": value for name, value in chosen.items()}
 
     def start(self) -> None:
