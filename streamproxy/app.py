@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import hashlib
 import logging
 import os
 import platform
@@ -22,33 +21,44 @@ from socket import socket
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from redis.backoff import EqualJitterBackoff
 from tornado.web import Application
 
-from streamproxy.domain.keypool import Key, Upstream
+from streamproxy.domain.keypool import Key, Upstream, key_id
 from streamproxy.domain.limits import DayQuota, LimitPolicy, parse_limits
 from streamproxy.handlers import routes
 from streamproxy.handlers.base import NotFoundHandler
 from streamproxy.handlers.cors import Cors
 from streamproxy.handlers.environment import Dependency, Environment
-from streamproxy.handlers.features import ChatApiFeature, MessageFeature
+from streamproxy.handlers.features import ChatApiFeature, MessageFeature, ProFeature, SimpleChatFeature
 from streamproxy.metrics import Metrics
 from streamproxy.services.administration import Administration
 from streamproxy.services.admission import Admission, OnRedisDown
 from streamproxy.services.auth import Authenticator
+from streamproxy.services.billing import Billing
 from streamproxy.services.calls import Calls, Timeouts
+from streamproxy.services.catalogue import Catalogue
 from streamproxy.services.chat import ChatService
 from streamproxy.services.chatapi_tokens import ChatApiTokens
 from streamproxy.services.directory import StreamDirectory
+from streamproxy.services.failover import Failover
+from streamproxy.services.keybook import KeyBook
+from streamproxy.services.keylimits import KeyLimits
 from streamproxy.services.keys import KeyPool
 from streamproxy.services.leases import LeaseKeeper
 from streamproxy.services.models import ModelList
 from streamproxy.services.order import EndpointPolicy
 from streamproxy.services.parts import Parts
+from streamproxy.services.pro import ProAccess
+from streamproxy.services.probes import Prober
 from streamproxy.services.prompt import PromptPolicy, Prompts
 from streamproxy.services.questions import Questions
+from streamproxy.services.remarks import Remarks
+from streamproxy.services.report import Reports
 from streamproxy.services.signins import SignIns
 from streamproxy.serving import ProxyServer
 from streamproxy.settings import Settings
+from streamproxy.settings.providers import configured_upstreams, encryption_secret, spare_upstream
 from streamproxy.stores.local import LocalLimits
 from streamproxy.stores.redis.connect import RedisLink, open_redis
 from streamproxy.stores.redis.keystates import RedisKeyStates
@@ -57,9 +67,13 @@ from streamproxy.stores.redis.sessions import RedisSessions
 from streamproxy.stores.redis.streamboard import RedisStreamBoard
 from streamproxy.stores.sql.connect import Database, open_sql
 from streamproxy.stores.sql.credentials import SqlCredentials
+from streamproxy.stores.sql.grants import SqlGrants
 from streamproxy.stores.sql.kept_bearers import SqlKeptBearers
+from streamproxy.stores.sql.keys import SqlKeys
 from streamproxy.stores.sql.ledger import SqlLedger
 from streamproxy.stores.sql.questions import SqlQuestions
+from streamproxy.stores.sql.sealing import Seal
+from streamproxy.stores.sql.upstreams import SqlUpstreams
 from streamproxy.stores.sql.usagereport import SqlUsageReport
 from streamproxy.stores.sql.users import SqlUsers
 from streamproxy.tokenizer import Tokenizer
@@ -69,6 +83,10 @@ log = logging.getLogger(__name__)
 
 # After drain_seconds the streams that still run are told so; this long they have to write their ending.
 ENDING_SECONDS = 5.0
+# How long a key rests whose upstream keeps failing: 1 s, then twice as long each time, up to a minute; half of it is
+# drawn. stamina, tenacity and backoff wrap a call and sleep between its tries; here the pause is a state that all
+# workers share, so only the formula is of use, and redis-py, which is here anyway, has it bare.
+BACKOFF = EqualJitterBackoff(cap=60, base=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,18 +121,34 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
         ledger = SqlLedger(database)
         await ledger.start()
         stack.push_async_callback(ledger.close)
-        upstreams = await _upstreams(settings, stack)
-        transport = await stack.enter_async_context(
-            AiohttpTransport(
-                connect_timeout=settings.upstream.connect_timeout,
-                private_origins=[upstream.base_url for upstream in upstreams if upstream.allow_private],
-            )
-        )
-        keys = KeyPool(upstreams, states=RedisKeyStates(redis), clock=time.time, random=SystemRandom())
+        transport = await stack.enter_async_context(AiohttpTransport(connect_timeout=settings.upstream.connect_timeout))
         auth = _authenticator(start, database)
         stack.callback(auth.close)
         metrics = Metrics()
-        parts = _parts(settings, redis=redis, ledger=ledger, keys=keys, transport=transport, zone=zone, metrics=metrics)
+        sessions = _sessions(settings, redis)
+        admission = _admission(settings, redis, zone)
+        leases = LeaseKeeper(admission, sessions)
+        states = RedisKeyStates(redis)
+        keys = KeyPool(
+            await _catalogue(settings, database, stack),
+            book=KeyBook(states, clock=time.time, backoff=BACKOFF.compute, watch=metrics),
+            limits=KeyLimits(admission, leases),
+            changed=transport.meet,
+            clock=time.time,
+            random=SystemRandom(),
+        )
+        await keys.reload()
+        await keys.refresh()
+        prober = Prober(keys, transport, states=states, every=settings.upstream.probe_seconds, clock=time.time)
+        parts = _parts(
+            settings,
+            leases=leases,
+            admission=admission,
+            sessions=sessions,
+            ledger=ledger,
+            calls=_calls(settings, keys, transport),
+            metrics=metrics,
+        )
         chat = ChatService(parts)
         directory = StreamDirectory(
             parts.running, RedisStreamBoard(redis), worker=f"{platform.node()}:{os.getpid()}", clock=time.time
@@ -141,31 +175,31 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
             sign_ins=_sign_ins(settings, auth, parts.admission),
             message=_message(settings, database),
             chatapi=_chatapi(start, database, zone),
+            simple_chat=_simple_chat(settings, ledger, zone),
+            pro=ProFeature(
+                ProAccess(auth, passthrough=settings.compat.pro_passthrough_keys, secret=start.secret),
+                settings.compat.pro_model,
+            ),
+            billing=Billing(ledger, SqlGrants(database), clock=time.time),
         )
         worker = Worker(_application(environment), chat)
         environment.draining = lambda: worker.draining
-        await _background(stack, parts.leases.keep(), keys.keep_fresh(), directory.keep())
+        await _background(stack, parts.leases.keep(), keys.keep_fresh(), prober.keep(), directory.keep())
         yield worker
 
 
-def _parts(
-    settings: Settings,
-    *,
-    redis: RedisLink,
-    ledger: SqlLedger,
-    keys: KeyPool,
-    transport: AiohttpTransport,
-    zone: ZoneInfo,
-    metrics: Metrics,
-) -> Parts:
-    limits, timing = settings.limits, settings.upstream
-    sessions = RedisSessions(
+def _sessions(settings: Settings, redis: RedisLink) -> RedisSessions:
+    return RedisSessions(
         redis,
         ttl_seconds=settings.sessions.ttl_seconds,
         max_tokens=settings.sessions.max_tokens,
         max_messages=settings.sessions.max_messages,
     )
-    admission = Admission(
+
+
+def _admission(settings: Settings, redis: RedisLink, zone: ZoneInfo) -> Admission:
+    limits = settings.limits
+    return Admission(
         RedisLimits(redis, zone=zone),
         fallback=LocalLimits(workers=settings.server.workers, zone=zone, clock=time.time),
         policy=LimitPolicy(
@@ -175,22 +209,39 @@ def _parts(
         ),
         on_redis_down=OnRedisDown(limits.on_redis_down),
     )
-    prompts = Prompts(_prompt_policy(settings), sessions=sessions, ledger=ledger, counters=Tokenizer(), clock=time.time)
-    timeouts = Timeouts(first_event=timing.first_event_timeout, idle=timing.idle_timeout, total=timing.total_timeout)
+
+
+def _calls(settings: Settings, keys: KeyPool, transport: AiohttpTransport) -> Calls:
+    timing = settings.upstream
+    return Calls(
+        keys,
+        transport,
+        timeouts=Timeouts(first_event=timing.first_event_timeout, idle=timing.idle_timeout, total=timing.total_timeout),
+        failover=Failover(keys, max_attempts=timing.max_attempts, retry_timeouts=timing.retry_timeouts),
+        max_bytes=settings.streams.max_bytes,
+    )
+
+
+def _parts(
+    settings: Settings,
+    *,
+    leases: LeaseKeeper,
+    admission: Admission,
+    sessions: RedisSessions,
+    ledger: SqlLedger,
+    calls: Calls,
+    metrics: Metrics,
+) -> Parts:
     return Parts(
         admission=admission,
-        leases=LeaseKeeper(admission, sessions),
-        prompts=prompts,
-        calls=Calls(
-            keys,
-            transport,
-            timeouts=timeouts,
-            max_attempts=timing.max_attempts,
-            max_bytes=settings.streams.max_bytes,
+        leases=leases,
+        prompts=Prompts(
+            _prompt_policy(settings), sessions=sessions, ledger=ledger, counters=Tokenizer(), clock=time.time
         ),
+        calls=calls,
         sessions=sessions,
         ledger=ledger,
-        reply_reserve=limits.reply_reserve_tokens,
+        reply_reserve=settings.limits.reply_reserve_tokens,
         clock=time.time,
         observe=metrics.observe,
     )
@@ -254,6 +305,21 @@ def _message(settings: Settings, database: Database) -> MessageFeature:
     )
 
 
+def _simple_chat(settings: Settings, ledger: SqlLedger, zone: ZoneInfo) -> SimpleChatFeature:
+    compat = settings.compat
+    remarks = Remarks(ledger, zone=zone, clock=time.time)
+    return SimpleChatFeature(
+        policy=EndpointPolicy("simple_chat", LimitPolicy(requests=parse_limits(compat.simple_chat_limits))),
+        limit_status=compat.simple_chat_limit_status,
+        model=compat.simple_chat_model,
+        registration=compat.simple_chat_registration,
+        advanced_prompt=compat.simple_chat_advanced_prompt,
+        token_days=settings.auth.token_days,
+        remarks=remarks,
+        reports=Reports(remarks),
+    )
+
+
 def _chatapi(start: Start, database: Database, zone: ZoneInfo) -> ChatApiFeature:
     settings = start.settings
     days, limit = settings.auth.token_days, settings.compat.chatapi_daily_limit
@@ -267,40 +333,25 @@ def _chatapi(start: Start, database: Database, zone: ZoneInfo) -> ChatApiFeature
     )
 
 
-async def _upstreams(settings: Settings, stack: AsyncExitStack) -> list[Upstream]:
-    """The configured upstreams, or the demo model when there are none."""
-    configured = [
-        Upstream(
-            name=entry.name,
-            dialect=entry.dialect,
-            base_url=entry.base_url,
-            models=entry.models,
-            keys=_keys(entry.name, [key.get_secret_value() for key in entry.api_keys]),
-            priority=entry.priority,
-            weight=entry.weight,
-            quirks=entry.quirks,
-            allow_private=entry.may_be_private(entry.base_url),
-        )
-        for entry in settings.all_upstreams
-    ]
-    if configured:
-        return configured
+async def _catalogue(settings: Settings, database: Database, stack: AsyncExitStack) -> Catalogue:
+    """The configured upstreams and those in the database; the demo model while there are none."""
+    fixed = configured_upstreams(settings)
+    return Catalogue(
+        fixed,
+        spare=spare_upstream(settings),
+        last_resort=None if fixed else await _demo(stack),
+        keys=SqlKeys(database, Seal(encryption_secret(settings))),
+        upstreams=SqlUpstreams(database),
+    )
+
+
+async def _demo(stack: AsyncExitStack) -> Upstream:
     from streamproxy.demo import start_demo
 
     demo = await start_demo()
     stack.push_async_callback(demo.close)
     log.warning("no upstream is configured: the built-in demo model answers (set OPENAI_API_KEY for a real one)")
-    return [Upstream("demo", "openai", demo.base_url, {"*": "*"}, _keys("demo", []), allow_private=True)]
-
-
-def _keys(upstream: str, secrets: Sequence[str]) -> tuple[Key, ...]:
-    """One Key a secret; an upstream without keys (a model on this machine) gets one that sends nothing.
-
-    The id is a digest: it names the key in Redis, where the key itself must not stand.
-    """
-    return tuple(
-        Key(hashlib.sha256(f"{upstream} {secret}".encode()).hexdigest()[:24], secret) for secret in secrets or [""]
-    )
+    return Upstream("demo", "openai", demo.base_url, {"*": "*"}, (Key(key_id("demo", ""), ""),), allow_private=True)
 
 
 async def _background(stack: AsyncExitStack, *work: Coroutine[Any, Any, None]) -> None:

@@ -8,14 +8,16 @@ Every method translates its driver's failures: callers see only ``streamproxy.er
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, TypedDict
 
 from streamproxy.domain.identity import Role
-from streamproxy.domain.keypool import KeyStatus
-from streamproxy.domain.limits import Ask, Decision, Reservation
+from streamproxy.domain.keypool import KeyStatus, Upstream
+from streamproxy.domain.keystates import Rule, Tally
+from streamproxy.domain.limits import Ask, Decision, LimitPolicy, Reservation
 from streamproxy.domain.sessions import Context, Message, SessionRef, Turn
+from streamproxy.domain.streamlog import Appended, Ending, LogPage, Piece, StreamHead
 from streamproxy.domain.streams import HistoryMessage, RunningStream, UsageRecord
 
 
@@ -67,13 +69,84 @@ class SessionStore(Protocol):
 
 
 class KeyStates(Protocol):
-    """States of provider keys, shared by all workers."""
+    """States and counts of provider keys, shared by all workers."""
 
     async def load(self, key_ids: Sequence[str]) -> Mapping[str, KeyStatus]:
         """The statuses of these keys; a key nobody reported on is missing from the answer."""
 
-    async def report(self, key_id: str, status: KeyStatus) -> None:
-        """Make *status* known to all workers."""
+    async def change(self, key_id: str, rule: Rule) -> KeyStatus:
+        """Replace the key's status by what *rule* makes of it, atomically, and return it.
+
+        *rule* is called again whenever somebody else was faster.
+        """
+
+    async def claim(self, key_id: str, seconds: float) -> bool:
+        """Whether the caller is the one to probe this key; nobody else is for *seconds*."""
+
+    async def count(self, tallies: Mapping[str, Tally]) -> None:
+        """Add to the counts of these keys."""
+
+    async def tallies(self, key_ids: Sequence[str]) -> Mapping[str, Tally]:
+        """The counts of these keys; a key that was never used may be missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """A provider key as SQL keeps it: *secret* is None when it cannot be decrypted.
+
+    *limits* of None are those of the upstream's keys in general.
+    """
+
+    id: str
+    upstream: str
+    secret: str | None = field(repr=False)
+    last4: str
+    weight: int = 1
+    limits: LimitPolicy | None = None
+    created: float = 0.0
+
+
+class KeyStore(Protocol):
+    """Provider keys that people added, and those they took out of use, wherever they came from."""
+
+    async def add(self, key: StoredKey) -> None:
+        """Keep it; ConflictError when it is there already."""
+
+    async def all(self) -> Sequence[StoredKey]:
+        """Every key, in the order of being added."""
+
+    async def remove(self, key_id: str) -> bool:
+        """False when there was none."""
+
+    async def held(self) -> Collection[str]:
+        """The ids of the keys that people disabled."""
+
+    async def hold(self, key_id: str) -> None:
+        """Take a key out of use until it is released, whatever else is known of it."""
+
+    async def release(self, key_id: str) -> bool:
+        """False when it was not held."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredUpstream:
+    """An upstream as SQL keeps it, without keys. *key_limits* hold for each key that has none of its own."""
+
+    upstream: Upstream
+    key_limits: LimitPolicy = LimitPolicy()
+
+
+class UpstreamStore(Protocol):
+    """Upstreams that people added."""
+
+    async def put(self, upstream: StoredUpstream) -> None:
+        """Keep it under its name, instead of the one that was there."""
+
+    async def all(self) -> Sequence[StoredUpstream]:
+        """In order of name."""
+
+    async def remove(self, name: str) -> bool:
+        """False when there was none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +327,12 @@ class Ledger(Protocol):
         self, user_id: str, *, since: float, until: float = float("inf")
     ) -> Sequence[UsageSummary]: ...
 
+    async def usage_of(self, stream_id: str) -> UsageRecord | None:
+        """The row of one stream, None while there is none."""
+
+    async def detach(self, user_id: str, session_id: str) -> int:
+        """Take the user's messages out of this session: they stay in the history. Returns how many."""
+
     async def remarks(self, user_id: str, *, limit: int) -> Sequence[HistoryMessage]:
         """The newest *limit* questions and answers of the user, oldest first: no system or tool messages."""
 
@@ -328,3 +407,40 @@ class Pingable(Protocol):
 
     async def ping(self) -> None:
         """Return when it answers; StoreUnavailableError otherwise."""
+
+
+class StreamLog(Protocol):
+    """The shared copy of resumable streams. One writer a stream, fenced by its owner token."""
+
+    async def create(self, head: StreamHead, owner: str) -> None:
+        """Begin the log of a new stream; once more with the same owner does nothing."""
+
+    async def append(self, owner: str, pieces: Sequence[tuple[str, Piece]]) -> Sequence[Appended]:
+        """Append to several streams in one round trip. An empty piece renews the owner's lease."""
+
+    async def read(self, wanted: Sequence[tuple[str, int]]) -> Sequence[LogPage | None]:
+        """What came after each (stream id, number), in one round trip; None where there is no such stream."""
+
+    async def head(self, stream_id: str) -> StreamHead | None:
+        """What is known of the stream, None when it is unknown or no longer held."""
+
+    async def reap(self, stream_id: str, ending: Ending) -> bool:
+        """End the stream in place of its dead owner. False when the owner lives, or somebody was quicker."""
+
+    async def overdue(self) -> Sequence[str]:
+        """Streams whose owner has not renewed its lease for a while."""
+
+    async def claim(self, user_id: str, key: str, stream_id: str) -> str:
+        """Bind an Idempotency-Key to a stream for a day: the id bound before, else *stream_id*."""
+
+    async def release(self, user_id: str, key: str) -> None:
+        """Unbind an Idempotency-Key."""
+
+    async def ask_to_cancel(self, stream_id: str, user_id: str) -> None:
+        """Leave word for whichever worker runs the stream."""
+
+    async def cancellations(self) -> Sequence[tuple[str, str]]:
+        """(stream id, user id) of everything that was asked lately."""
+
+    async def use_ticket(self, stream_id: str, ticket_id: str, *, fresh: bool) -> bool:
+        """A *fresh* ticket is good, and noted; an older one only if it was noted while it was fresh."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from streamproxy.handlers import admin, chat, compat, embeddings, health, images, models, page
+from streamproxy.handlers import admin, billing, chat, compat, embeddings, health, images, models, page
 from streamproxy.handlers.base import BaseHandler
 
 
@@ -13,4 +13,14 @@ def routes(families: Collection[str] = tuple(compat.MODULES)) -> list[tuple[str,
 
     *families* are the systems we replace that are served.
     """
-    return [*chat.ROUTES, *images.ROUTES, *embeddings.ROUTES, *models.ROUTES, *admin.ROUTES, *compat.routes(families), *health.ROUTES, *page.ROUTES]
+    return [
+        *chat.ROUTES,
+        *images.ROUTES,
+        *embeddings.ROUTES,
+        *models.ROUTES,
+        *billing.ROUTES,
+        *admin.ROUTES,
+        *compat.routes(families),
+        *health.ROUTES,
+        *page.ROUTES,
+    ]

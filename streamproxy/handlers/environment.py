@@ -11,12 +11,16 @@ from tornado.httputil import HTTPHeaders
 from streamproxy.domain.identity import Principal
 from streamproxy.domain.ports import Pingable
 from streamproxy.handlers.cors import Cors
-from streamproxy.handlers.features import ChatApiFeature, MessageFeature
+from streamproxy.handlers.features import ChatApiFeature, MessageFeature, ProFeature, SimpleChatFeature
 from streamproxy.services.administration import Administration
 from streamproxy.services.auth import Authenticator
+from streamproxy.services.billing import Billing
 from streamproxy.services.chat import ChatService
 from streamproxy.services.models import ModelList
+from streamproxy.services.sessions import Sessions
 from streamproxy.services.signins import SignIns
+from streamproxy.services.streams import StreamService
+from streamproxy.services.tickets import Tickets
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,14 @@ class Environment:
     sign_ins: SignIns
     message: MessageFeature
     chatapi: ChatApiFeature
+    simple_chat: SimpleChatFeature
+    pro: ProFeature
+    billing: Billing
+    streams: StreamService
+    tickets: Tickets
+    sessions: Sessions
+    stream_seconds: float
+    cancel_when_left: bool
     draining: Callable[[], bool] = field(default=lambda: False)
 
     async def authenticate(self, headers: HTTPHeaders, cookies: Mapping[str, Morsel[str]], host: str) -> Principal:

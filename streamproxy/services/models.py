@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 FRESH_SECONDS = 60.0
 ASK_SECONDS = 5.0
 LONGEST_LIST = 1 << 20
+FORMER_DEFAULT = "gpt-3.5-turbo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,17 @@ class ModelList:
         lists = await asyncio.gather(*(self._of(upstream) for upstream in self._keys.upstreams))
         found: Mapping[str, Model] = {model.id: model for models in lists for model in models}
         return [found[name] for name in sorted(found)]
+
+    def default(self) -> str:
+        """What is asked where a caller names no model: gpt-3.5-turbo, or the first that an upstream names.
+
+        The systems we replace had the one; an upstream that does not serve it should not fail their callers.
+        """
+        upstreams = self._keys.upstreams
+        if any(upstream.provider_model(FORMER_DEFAULT) is not None for upstream in upstreams):
+            return FORMER_DEFAULT
+        named = [name for upstream in upstreams for name in upstream.models if not name.endswith("*")]
+        return named[0] if named else FORMER_DEFAULT
 
     async def one(self, model_id: str) -> Model:
         """NotFoundError ``model_not_found`` when nobody serves it."""

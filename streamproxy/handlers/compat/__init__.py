@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from streamproxy.handlers.base import BaseHandler
-from streamproxy.handlers.compat import chatapi, message, token
+from streamproxy.handlers.compat import chatapi, message, pro, simple_chat, token
 
-MODULES = {"message": message, "chatapi": chatapi}
+MODULES = {"message": message, "chatapi": chatapi, "simple_chat": simple_chat, "pro": pro}
 
 
 def routes(families: Collection[str]) -> list[tuple[str, type[BaseHandler]]]:

@@ -96,6 +96,10 @@ upstreams = Table(
     Column("models", Text, nullable=False, comment="JSON object: name or pattern -> the provider's name"),
     Column("priority", Integer, nullable=False),
     Column("weight", Integer, nullable=False),
+    Column("options", Text, nullable=False, comment="JSON object: quirks and whatever else differs from the default"),
+    Column("key_requests", Text, nullable=False, comment="limits of each key, as settings spell them"),
+    Column("key_tokens", Text, nullable=False, comment="likewise"),
+    Column("key_streams", Integer, nullable=False, comment="running at once by each key, 0 for any number"),
     Column("created", Double, nullable=False),
 )
 
@@ -109,8 +113,18 @@ keys = Table(
     Column("secret", LargeBinary, nullable=False, comment="Fernet ciphertext"),
     Column("last4", Text, nullable=False),
     Column("weight", Integer, nullable=False),
-    Column("max_running", Integer, nullable=False),
+    Column("requests", Text, comment="its own limits, as settings spell them; NULL in all three: the upstream's"),
+    Column("tokens", Text),
+    Column("streams", Integer),
     Column("created", Double, nullable=False),
+)
+
+# Keys that a person took out of use, those of the settings too: that has to outlive any Redis.
+held_keys = Table(
+    "held_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("since", Double, nullable=False),
 )
 
 # What accounts were granted; an account's total is their sum. Money is whole nano-USD (domain.money).

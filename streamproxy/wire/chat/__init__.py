@@ -6,7 +6,7 @@ their pieces. Fields that nobody here knows are kept as they came.
 """
 
 from streamproxy.wire.chat.chunk import ReportedUsage, completed_chunk, finish_chunk, split_usage, usage_chunk
-from streamproxy.wire.chat.request import MAX_MESSAGES, ChatRequest, Message, encode_request, parse_request
+from streamproxy.wire.chat.request import MAX_MESSAGES, ChatRequest, Message, encode_request, new_request, parse_request
 from streamproxy.wire.chat.transcript import Transcript
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "completed_chunk",
     "encode_request",
     "finish_chunk",
+    "new_request",
     "parse_request",
     "split_usage",
     "usage_chunk",
