@@ -11,6 +11,7 @@ import gc
 import logging
 import os
 import platform
+import secrets
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -35,6 +36,7 @@ from streamproxy.metrics import Metrics
 from streamproxy.services.administration import Administration
 from streamproxy.services.admission import Admission, OnRedisDown
 from streamproxy.services.auth import Authenticator
+from streamproxy.services.bearers import Bearers
 from streamproxy.services.billing import Billing
 from streamproxy.services.calls import Calls, Timeouts
 from streamproxy.services.catalogue import Catalogue
@@ -55,7 +57,10 @@ from streamproxy.services.prompt import PromptPolicy, Prompts
 from streamproxy.services.questions import Questions
 from streamproxy.services.remarks import Remarks
 from streamproxy.services.report import Reports
+from streamproxy.services.sessions import Sessions
 from streamproxy.services.signins import SignIns
+from streamproxy.services.streams import StreamService
+from streamproxy.services.tickets import Tickets
 from streamproxy.serving import ProxyServer
 from streamproxy.settings import Settings
 from streamproxy.settings.providers import configured_upstreams, encryption_secret, spare_upstream
@@ -65,6 +70,7 @@ from streamproxy.stores.redis.keystates import RedisKeyStates
 from streamproxy.stores.redis.limits import RedisLimits
 from streamproxy.stores.redis.sessions import RedisSessions
 from streamproxy.stores.redis.streamboard import RedisStreamBoard
+from streamproxy.stores.redis.streams import RedisStreamLog
 from streamproxy.stores.sql.connect import Database, open_sql
 from streamproxy.stores.sql.credentials import SqlCredentials
 from streamproxy.stores.sql.grants import SqlGrants
@@ -105,6 +111,7 @@ class Worker:
 
     application: Application
     chat: ChatService
+    streams: StreamService
     draining: bool = False
 
 
@@ -153,6 +160,19 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
         directory = StreamDirectory(
             parts.running, RedisStreamBoard(redis), worker=f"{platform.node()}:{os.getpid()}", clock=time.time
         )
+        stream_log = RedisStreamLog(
+            redis,
+            replay_seconds=settings.streams.replay_seconds,
+            running_seconds=_stream_seconds(settings),
+        )
+        streams = StreamService(
+            chat,
+            store=stream_log,
+            ledger=ledger,
+            owner=secrets.token_urlsafe(16),
+            max_bytes=settings.streams.max_bytes,
+            clock=time.time,
+        )
         environment = Environment(
             auth=auth,
             chat=chat,
@@ -181,10 +201,15 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
                 settings.compat.pro_model,
             ),
             billing=Billing(ledger, SqlGrants(database), clock=time.time),
+            streams=streams,
+            tickets=_tickets(start, stream_log, database),
+            sessions=Sessions(parts.sessions, ledger),
+            stream_seconds=_stream_seconds(settings),
+            cancel_when_left=settings.streams.on_disconnect == "cancel",
         )
-        worker = Worker(_application(environment), chat)
+        worker = Worker(_application(environment), chat, streams)
         environment.draining = lambda: worker.draining
-        await _background(stack, parts.leases.keep(), keys.keep_fresh(), prober.keep(), directory.keep())
+        await _background(stack, streams.run(), parts.leases.keep(), keys.keep_fresh(), prober.keep(), directory.keep())
         yield worker
 
 
@@ -219,6 +244,21 @@ def _calls(settings: Settings, keys: KeyPool, transport: AiohttpTransport) -> Ca
         timeouts=Timeouts(first_event=timing.first_event_timeout, idle=timing.idle_timeout, total=timing.total_timeout),
         failover=Failover(keys, max_attempts=timing.max_attempts, retry_timeouts=timing.retry_timeouts),
         max_bytes=settings.streams.max_bytes,
+    )
+
+
+def _stream_seconds(settings: Settings) -> float:
+    """How long a stream can be read at most: while it is generated, and afterwards."""
+    return settings.upstream.total_timeout + settings.sessions.wait_seconds + settings.streams.replay_seconds
+
+
+def _tickets(start: Start, store: RedisStreamLog, database: Database) -> Tickets:
+    return Tickets(
+        Bearers(start.secret, clock=time.time),
+        store=store,
+        users=SqlUsers(database),
+        life_seconds=_stream_seconds(start.settings),
+        clock=time.time,
     )
 
 
@@ -402,6 +442,19 @@ async def serve(start: Start, sockets: Sequence[socket], *, ready: Callable[[], 
         await _drain(worker, server, grace=start.settings.server.drain_seconds, hurry=hurry)
 
 
+async def _end_streams(worker: Worker, *, grace: float, hurry: asyncio.Event) -> None:
+    """Resumable streams run without a client: they get the same grace, and their last events reach the log."""
+    if worker.chat.running and not hurry.is_set():
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await worker.chat.wait_until_idle()
+    worker.chat.stop_all()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(ENDING_SECONDS):
+            await worker.chat.wait_until_idle()
+            await worker.streams.flush()
+
+
 async def _drain(worker: Worker, server: ProxyServer, *, grace: float, hurry: asyncio.Event) -> None:
     worker.draining = True
     log.info("draining: %d streams are running", worker.chat.running)
@@ -411,6 +464,7 @@ async def _drain(worker: Worker, server: ProxyServer, *, grace: float, hurry: as
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ENDING_SECONDS):
                 await server.wait_until_idle()
+    await _end_streams(worker, grace=grace, hurry=hurry)
     await server.close_all_connections()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(ENDING_SECONDS):

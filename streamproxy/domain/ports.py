@@ -15,7 +15,7 @@ from typing import Protocol, TypedDict
 from streamproxy.domain.identity import Role
 from streamproxy.domain.keypool import KeyStatus, Upstream
 from streamproxy.domain.keystates import Rule, Tally
-from streamproxy.domain.limits import Ask, Decision, LimitPolicy, Reservation
+from streamproxy.domain.limits import NO_LIMITS, Ask, Decision, LimitPolicy, Reservation
 from streamproxy.domain.sessions import Context, Message, SessionRef, Turn
 from streamproxy.domain.streamlog import Appended, Ending, LogPage, Piece, StreamHead
 from streamproxy.domain.streams import HistoryMessage, RunningStream, UsageRecord
@@ -133,7 +133,7 @@ class StoredUpstream:
     """An upstream as SQL keeps it, without keys. *key_limits* hold for each key that has none of its own."""
 
     upstream: Upstream
-    key_limits: LimitPolicy = LimitPolicy()
+    key_limits: LimitPolicy = NO_LIMITS
 
 
 class UpstreamStore(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from streamproxy.handlers import admin, billing, chat, compat, embeddings, health, images, models, page
+from streamproxy.handlers import admin, billing, chat, compat, embeddings, health, images, models, page, streams
 from streamproxy.handlers.base import BaseHandler
 
 
@@ -18,6 +18,7 @@ def routes(families: Collection[str] = tuple(compat.MODULES)) -> list[tuple[str,
         *images.ROUTES,
         *embeddings.ROUTES,
         *models.ROUTES,
+        *streams.ROUTES,
         *billing.ROUTES,
         *admin.ROUTES,
         *compat.routes(families),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Sequence
 
+from streamproxy.domain.limits import Ask
 from streamproxy.domain.streamlog import StreamHead
 from streamproxy.domain.streams import EndReason
 from streamproxy.errors import UpstreamError
@@ -36,6 +37,12 @@ class ChatService:
     async def settle_lost(self, head: StreamHead, payloads: Sequence[bytes]) -> None:
         """Settle what a dead worker left of a stream."""
         await settle_lost(self._parts, head, payloads)
+
+    async def count(self, ask: Ask) -> None:
+        """Count something that is no exchange. RateLimitError when it is too much."""
+        admitted = await self._parts.admission.reserve(ask, at_least=0)
+        if admitted.refusal is not None:
+            raise admitted.refusal
 
     @property
     def running(self) -> int:

@@ -28,6 +28,7 @@ class LiveStream:
         self.head = head
         self.ending: Ending | None = None
         self.error: bytes = b""
+        self.failure: StreamProxyError | None = None
         self.fenced = False
         self.recorded = 0
         self.readers = 0
@@ -64,7 +65,8 @@ class LiveStream:
         self._notify()
 
     def fail(self, error: StreamProxyError) -> None:
-        """End with an error."""
+        """End with an error, unless it has ended."""
+        self.failure = self.failure or error
         self.end(Ending(StreamState.FAILED, wire_error.encode(error)))
 
     def end(self, ending: Ending) -> None:

@@ -94,8 +94,15 @@ class StreamService:
         """The stream that this Idempotency-Key stands for: *stream_id* when it is the first."""
         return await self._store.claim(user_id, key, stream_id)
 
+    async def release(self, user_id: str, key: str) -> None:
+        """The stream that a key was bound to did not begin: the key is free again."""
+        await self._store.release(user_id, key)
+
     async def start(self, order: Order, *, cancel_when_left: bool) -> LiveStream:
-        """Begin to generate. StoreUnavailableError while Redis is away: what nobody can resume is no such stream."""
+        """Begin to generate; returns once the limits have admitted the request and the log is open.
+
+        StoreUnavailableError while Redis is away: what nobody could resume is no such stream.
+        """
         head = StreamHead(
             stream_id=order.stream_id,
             user_id=order.principal.id,
@@ -104,21 +111,26 @@ class StreamService:
             request_id=order.request_id,
             endpoint=order.endpoint,
             session_id=order.session_id,
-            said=order.request.messages if order.session_id is not None else (),
+            # For the day this worker dies: all that a session would need, else what was asked last.
+            said=order.request.messages if order.session_id is not None else order.request.messages[-1:],
             cancel_when_left=cancel_when_left,
         )
         live = LiveStream(head, max_bytes=self._max_bytes, changed=self._recorder.changed)
-        await self._recorder.open(live)
         exchange = self._chat.exchange(order)
-        task = asyncio.create_task(self._drive(live, exchange))
+        begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(self._drive(live, exchange, begun))
         self._driving[order.stream_id] = (exchange, task)
         task.add_done_callback(lambda _: self._driving.pop(order.stream_id, None))
+        await asyncio.shield(begun)
         return live
 
-    async def _drive(self, live: LiveStream, exchange: Exchange) -> None:
-        """Run the exchange into the list. Every way out leaves a terminal event."""
+    async def _drive(self, live: LiveStream, exchange: Exchange, begun: asyncio.Future[None]) -> None:
+        """Run the exchange into the list. Every way out behind the beginning leaves a terminal event."""
         try:
             async with exchange:
+                await exchange.reserve()
+                await self._recorder.open(live)
+                begun.set_result(None)
                 await exchange.open()
                 async for frames in exchange.frames():
                     live.take(frames)
@@ -126,14 +138,26 @@ class StreamService:
         except StreamCancelledError:
             live.end(_ending(live, exchange.outcome))
         except StreamProxyError as error:
+            if not begun.done():
+                begun.set_exception(error)
             live.fail(error)
-        except Exception:
-            log.exception("stream %s failed", live.head.stream_id)
-            raise
         finally:
+            if not begun.done():
+                begun.cancel()
             live.fail(UpstreamError("The stream broke off.", code="internal_error"))
 
     # -- reading ------------------------------------------------------------------------------------
+
+    async def begun(self, stream_id: str, user_id: str) -> Source:
+        """The stream that another request with the same Idempotency-Key is just beginning."""
+        deadline = asyncio.get_running_loop().time() + CANCEL_SECONDS
+        while True:
+            try:
+                return await self.find(stream_id, user_id)
+            except NotFoundError:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise ConflictError("That request is still beginning; ask again.", retry_after=1) from None
+            await asyncio.sleep(POLL_SECONDS)
 
     async def find(self, stream_id: str, user_id: str) -> Source:
         """The stream, if it is this user's. To everybody else it is as unknown as any: NotFoundError."""

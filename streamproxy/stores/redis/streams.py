@@ -128,6 +128,10 @@ class RedisStreamLog:
         bound: bytes = await self._link.run(load_script("claim_stream"), (name,), (stream_id, CLAIM_MILLISECONDS))
         return bound.decode()
 
+    async def release(self, user_id: str, key: str) -> None:
+        """Unbind an Idempotency-Key."""
+        await self._link.command("DEL", idempotency_key(user_id, hashlib.sha256(key.encode()).hexdigest()))
+
     async def ask_to_cancel(self, stream_id: str, user_id: str) -> None:
         """Leave word for whichever worker runs the stream."""
         await self._cancellations(f"{stream_id} {user_id}")
