@@ -18,8 +18,17 @@ that no session or request id can spell another key.
     sp:{principal}:queue:<id>          ZSET    waiting turns by arrival (µs)
     sp:{principal}:waiting:<id>        HASH    when each waiting turn counts as dead (µs)
     sp:{keys}:states                   HASH    states of provider keys as JSON
+    sp:{stream}:head                   HASH    owner, lease (µs), state, last number, template, what is known of it
+    sp:{stream}:log                    STREAM  its events, an entry a batch, "<last number>-0"
+    sp:{stream}:ticket:<id>            STRING  a ticket that was used in time
+    sp:{streams}:running               ZSET    running streams by the end of their leases (µs)
+    sp:{cancellations}:asked           ZSET    "stream principal" to be cancelled, until (µs)
+    sp:{principal}:idempotency:<hash>  STRING  the stream that a client's key stands for
     sp:{board}:streams                 HASH    by worker: when it was written, and its running streams, as JSON
     sp:{board}:cancel:<worker>         SET     ids of the streams that this worker is asked to end, for 10 s
+    sp:{keys}:tallies                  HASH    <id>:requests, :errors, :last (code), :at of provider keys
+    sp:{keys}:probe:<id>               STRING  somebody probes this key, or has done so lately
+    sp:{key:<id>}:…                    limits of one provider key, kinds as above
 
 ``.n`` tells apart several limits of one length in one policy.
 """
@@ -30,6 +39,7 @@ from streamproxy.domain.sessions import SessionRef
 
 KEY_STATES = "sp:{keys}:states"
 STREAM_BOARD = "sp:{board}:streams"
+KEY_TALLIES = "sp:{keys}:tallies"
 
 
 def limit_key(scope: str, kind: str, place: str) -> str:
@@ -43,6 +53,10 @@ def places_key(scope: str) -> str:
 
 def request_key(scope: str, request_id: str) -> str:
     return f"sp:{{{scope}}}:request:{request_id}"
+
+
+def probe_key(key_id: str) -> str:
+    return f"sp:{{keys}}:probe:{key_id}"
 
 
 def session_keys(ref: SessionRef) -> tuple[str, str]:
@@ -66,3 +80,20 @@ def cancels_key(worker: str) -> str:
 
 def _of_session(ref: SessionRef, kind: str) -> str:
     return f"sp:{{{ref.principal_id}}}:{kind}:{ref.session_id}"
+
+
+RUNNING_STREAMS = "sp:{streams}:running"
+CANCELLATIONS = "sp:{cancellations}:asked"
+
+
+def stream_keys(stream_id: str) -> tuple[str, str]:
+    """Head and log of a resumable stream."""
+    return f"sp:{{{stream_id}}}:head", f"sp:{{{stream_id}}}:log"
+
+
+def ticket_key(stream_id: str, ticket_id: str) -> str:
+    return f"sp:{{{stream_id}}}:ticket:{ticket_id}"
+
+
+def idempotency_key(principal: str, digest: str) -> str:
+    return f"sp:{{{principal}}}:idempotency:{digest}"
