@@ -6,10 +6,12 @@ answers for all.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from streamproxy.domain.keypool import KeyState
 from streamproxy.domain.streams import UsageRecord
 
 # The buckets that OpenTelemetry's GenAI conventions give for gen_ai.server.time_to_first_token, in seconds.
@@ -42,6 +44,38 @@ class Metrics:
             registry=registry,
             buckets=_FIRST_TOKEN_BUCKETS,
         )
+
+        labels = ["upstream", "key"]
+        self._key_calls = Counter(
+            "streamproxy_key_calls", "Calls answered, by upstream and last 4 of the key.", labels, registry=registry
+        )
+        self._key_errors = Counter(
+            "streamproxy_key_errors", "Calls failed, by our code of the error.", [*labels, "code"], registry=registry
+        )
+        self._keys = Gauge(
+            "streamproxy_keys",
+            "Provider keys by how they stand.",
+            [*labels, "state"],
+            registry=registry,
+            # All workers see the same keys: the newest word of any of them is right, a sum would not be.
+            multiprocess_mode="mostrecent",
+        )
+        self._shown: set[tuple[str, str]] = set()
+
+    def called(self, upstream: str, last4: str) -> None:
+        """A call by this key was answered."""
+        self._key_calls.labels(upstream, last4).inc()
+
+    def failed(self, upstream: str, last4: str, error: str) -> None:
+        """A call by this key failed; *error* is one of our own codes, so their number is bounded."""
+        self._key_errors.labels(upstream, last4, error).inc()
+
+    def standings(self, counts: Mapping[tuple[str, str, KeyState], int]) -> None:
+        """How many keys of an upstream and last 4 stand how; a key that is gone counts 0."""
+        self._shown |= {(upstream, last4) for upstream, last4, _ in counts}
+        for upstream, last4 in self._shown:
+            for state in KeyState:
+                self._keys.labels(upstream, last4, state).set(counts.get((upstream, last4, state), 0))
 
     def observe(self, record: UsageRecord) -> None:
         """A stream ended."""

@@ -1,16 +1,18 @@
 """The key pool: which provider credential answers the next request.
 
-A key is *available = healthy and not full* (caddy's words for upstreams). States change by what a
-provider answered; ``choose`` is pure: statuses and randomness are arguments.
+A key is *available = healthy and not full* (caddy's words for upstreams). How it comes to stand as it does
+is the business of ``keystates``; here is only the choice, pure: statuses and randomness are arguments.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
 
+from streamproxy.domain.limits import NO_LIMITS, LimitPolicy
 from streamproxy.domain.quirks import NO_QUIRKS, Quirks
 
 
@@ -25,17 +27,25 @@ class KeyState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One provider credential. *id* is safe to log and to store; *secret* never shows in repr."""
+    """One provider credential. *id* is safe to log and to store; *secret* never shows in repr.
+
+    *limits* are what its provider allows it, or what we allow ourselves; full is what has no room in them.
+    """
 
     id: str
     secret: str = field(repr=False)
     weight: int = 1
-    max_running: int = 0
+    limits: LimitPolicy = NO_LIMITS
 
     @property
     def last4(self) -> str:
         """The only part of a key that people ever see; short keys show nothing."""
         return self.secret[-4:] if len(self.secret) >= 12 else ""
+
+
+def key_id(upstream: str, secret: str) -> str:
+    """What a key is called where the key itself must not stand: the same wherever it was configured."""
+    return hashlib.sha256(f"{upstream} {secret}".encode()).hexdigest()[:24]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +76,28 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class KeyStatus:
-    """A key's shared state. *until* is epoch seconds, 0 for no end; *reason* is an error code of ours."""
+    """A key's shared state. Times are epoch seconds; *until* is 0 for no end.
+
+    *reason* is an error code of ours, *message* the provider's words, cleaned; *changed* is when the state
+    began. *setbacks* counts the cool-downs in a row without a good answer between them.
+    """
 
     state: KeyState = KeyState.HEALTHY
     until: float = 0.0
     reason: str = ""
+    message: str = ""
+    changed: float = 0.0
+    setbacks: int = 0
 
     def healthy(self, now: float) -> bool:
-        """A cool-down and a parking end by themselves; disabled stays."""
+        """A cool-down ends by itself; a parked or disabled key is brought back by a probe or by a person."""
         if self.state is KeyState.HEALTHY:
             return True
-        return self.state is not KeyState.DISABLED and 0 < self.until <= now
+        return self.state is KeyState.COOLING and self.until <= now
+
+    def standing(self, now: float) -> KeyState:
+        """The state as people read it: a cool-down that has ended is none."""
+        return KeyState.HEALTHY if self.healthy(now) else self.state
 
 
 HEALTHY = KeyStatus()
@@ -101,27 +122,34 @@ def candidates(upstreams: Sequence[Upstream], model: str) -> list[Candidate]:
     return found
 
 
-def choose(
+def available(
     offered: Sequence[Candidate],
     *,
     statuses: Mapping[str, KeyStatus],
-    running: Mapping[str, int],
+    full: Mapping[str, float],
     tried: Collection[str],
     now: float,
-    random: Random,
-) -> Candidate | None:
-    """Pick by priority, then by weight among those with the fewest running; None when none is available."""
-    available = [
+) -> list[Candidate]:
+    """Those of *offered* that are healthy, not full and not tried before. *full* says until when a key is."""
+    return [
         c
         for c in offered
-        if c.key.id not in tried
-        and statuses.get(c.key.id, HEALTHY).healthy(now)
-        and not 0 < c.key.max_running <= running.get(c.key.id, 0)
+        if c.key.id not in tried and statuses.get(c.key.id, HEALTHY).healthy(now) and full.get(c.key.id, 0.0) <= now
     ]
-    if not available:
+
+
+def choose(
+    free: Sequence[Candidate], *, running: Mapping[str, int], on_trial: Collection[str], random: Random
+) -> Candidate | None:
+    """Pick one of the available keys by priority, then by weight among those with the fewest running.
+
+    A key *on_trial* has answered nobody yet and one request is finding out whether it does: the others leave it
+    alone. None when that is so of every key of the best priority: what comes of it decides.
+    """
+    best = min((c.upstream.priority for c in free), default=0)
+    first = [c for c in free if c.upstream.priority == best and c.key.id not in on_trial]
+    if not first:
         return None
-    best = min(c.upstream.priority for c in available)
-    first = [c for c in available if c.upstream.priority == best]
     weights = [c.upstream.weight * c.key.weight for c in first]
     load = [running.get(c.key.id, 0) / w for c, w in zip(first, weights, strict=True)]
     least = min(load)
@@ -129,19 +157,28 @@ def choose(
     return random.choices([c for c, _ in idle], [w for _, w in idle])[0]
 
 
-def back_at(offered: Sequence[Candidate], statuses: Mapping[str, KeyStatus]) -> float | None:
-    """When the first of these keys will be healthy again (epoch seconds), None when nobody knows."""
-    times = [statuses[c.key.id].until for c in offered if c.key.id in statuses and statuses[c.key.id].until > 0]
+def back_at(
+    offered: Sequence[Candidate], statuses: Mapping[str, KeyStatus], full: Mapping[str, float], *, now: float
+) -> float | None:
+    """When the first of these keys may be available again (epoch seconds), None when nobody knows."""
+    times = []
+    for candidate in offered:
+        status, room = statuses.get(candidate.key.id, HEALTHY), full.get(candidate.key.id, 0.0)
+        if status.healthy(now):
+            times.append(room)
+        elif status.until > 0:
+            times.append(max(status.until, room))
     return min(times, default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one answer means for the key that got it. *seconds* is None where the state does not end by itself."""
+    """What one answer means for the key that got it. *seconds* is None where the state does not end by itself.
+
+    *message* is what the provider said, cleaned: for the people who look after the keys, never for clients.
+    """
 
     state: KeyState
     seconds: float | None
     reason: str
-
-    def status(self, now: float) -> KeyStatus:
-        return KeyStatus(self.state, 0.0 if self.seconds is None else now + self.seconds, self.reason)
+    message: str = ""

@@ -7,6 +7,7 @@ Grammar of a limits setting: ``N/W`` comma-separated; W is ``30s``, ``min``, ``5
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from typing import TypeAlias
@@ -44,6 +45,9 @@ class LimitPolicy:
     requests: tuple[Limit, ...] = ()
     tokens: tuple[Limit, ...] = ()
     streams: int = 0
+
+
+NO_LIMITS = LimitPolicy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,11 @@ class Decision:
 def parse_limits(text: str) -> tuple[Limit, ...]:
     """Read a limits setting; empty text means no limit. ConfigurationError on anything else."""
     return tuple(_parse_limit(part.strip()) for part in text.split(",") if part.strip())
+
+
+def spell_limits(limits: Sequence[Limit]) -> str:
+    """The setting that ``parse_limits`` reads as *limits*."""
+    return ",".join(f"{x.count}/calendar-day" if isinstance(x, DayQuota) else f"{x.count}/{x.seconds}s" for x in limits)
 
 
 def _parse_limit(part: str) -> Limit:

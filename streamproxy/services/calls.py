@@ -1,7 +1,5 @@
-"""Calls to upstreams: lease a key, send, wait for the first event, and try another key while that is right.
-
-Another key is tried only before the first event was relayed, never after a time limit that passed when the
-request was already sent (it may be billed), at most *max_attempts* times and within the retry budget.
+"""Calls to upstreams: send, and wait for the first event or the whole answer. ``failover`` chooses the key, and
+another one while that is right.
 """
 
 from __future__ import annotations
@@ -9,28 +7,29 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
-
-import msgspec
+from typing import TypeVar
 
 from streamproxy.dialects import dialect_of
 from streamproxy.dialects.base import Call, Failure
+from streamproxy.domain.keypool import Candidate
 from streamproxy.domain.ports import UpstreamReply, UpstreamTransport
-from streamproxy.domain.retries import RetryBudget
-from streamproxy.errors import NoKeyAvailableError, UpstreamError, UpstreamTimeoutError
-from streamproxy.services.keys import KeyPool, Lease
-from streamproxy.services.ownkey import OwnLease, own_error, own_lease
+from streamproxy.errors import UpstreamError, UpstreamTimeoutError
+from streamproxy.services.failover import AnyLease, Attempts, CallFailedError, Failover, give_back
+from streamproxy.services.keys import KeyPool
+from streamproxy.services.ownkey import own_error, own_lease
 from streamproxy.services.prompt import Prompt
 from streamproxy.services.relay import Identity, Relay, TakenIds
 from streamproxy.wire.chat import ChatRequest, Transcript
+from streamproxy.wire.plain import AnyRequest, PlainRequest, count_answers
 
 # An error answer is a few hundred bytes; what is longer is a web page.
 LONGEST_ERROR = 1 << 16
-# A whole answer with embedded pictures or audio stays below this.
+# A whole answer with embedded audio stays below this.
 LONGEST_ANSWER = 16 << 20
+# Ten pictures of 1536 x 1024 pixels, as PNG in base64, are some 40 MB.
+LONGEST_PICTURES = 64 << 20
 
 T = TypeVar("T")
-AnyLease: TypeAlias = Lease | OwnLease
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,26 +49,17 @@ class Answer:
     reply: UpstreamReply
     relay: Relay
     frames: bytes
-    attempts: int = 1
 
 
 @dataclass(slots=True)
 class WholeAnswer:
-    """An answer that was not streamed. *body* is the upstream's JSON as received."""
+    """An answer that was not streamed. *body* is the upstream's JSON as received, *images* counts its pictures."""
 
     lease: AnyLease
     body: bytes
     transcript: Transcript
     attempts: int = 1
-
-
-class CallFailedError(Exception):
-    """One attempt failed before anything was relayed."""
-
-    def __init__(self, failure: Failure, *, same_key: bool = False) -> None:
-        super().__init__(failure.error.message)
-        self.failure = failure
-        self.same_key = same_key
+    images: int = 0
 
 
 class Calls:
@@ -81,15 +71,14 @@ class Calls:
         transport: UpstreamTransport,
         *,
         timeouts: Timeouts,
-        max_attempts: int,
+        failover: Failover,
         max_bytes: int,
     ) -> None:
         self.timeouts = timeouts
         self._keys = keys
         self._transport = transport
-        self._max_attempts = max_attempts
+        self._failover = failover
         self._max_bytes = max_bytes
-        self._budget = RetryBudget()
         self._taken_ids = TakenIds()
 
     def check_model(self, model: str) -> None:
@@ -103,9 +92,10 @@ class Calls:
         *,
         identity: Identity,
         trace: Mapping[str, str],
+        attempts: Attempts,
         own_key: str | None = None,
     ) -> Answer:
-        """Open a stream and wait for its first event. With *own_key* only that provider key is used."""
+        """Open a stream and wait for its first event, noting *attempts*. With *own_key* only that key is used."""
 
         async def attempt(lease: AnyLease) -> Answer:
             async with asyncio.timeout(self.timeouts.first_event):
@@ -124,92 +114,62 @@ class Calls:
                     raise
                 return Answer(lease, reply, relay, frames)
 
-        answer, attempts = await self._answered(request.model, attempt, own_key)
-        answer.attempts = attempts
-        return answer
+        return await self._answered(request.model, attempt, attempts, own_key)
 
     async def whole(
-        self, request: ChatRequest, prompt: Prompt, *, trace: Mapping[str, str], own_key: str | None = None
+        self,
+        request: AnyRequest,
+        prompt: Prompt,
+        *,
+        trace: Mapping[str, str],
+        attempts: Attempts,
+        own_key: str | None = None,
     ) -> WholeAnswer:
-        """Ask without streaming and wait for the whole answer. *own_key* as in ``stream``."""
+        """Ask without streaming and wait for the whole answer. *attempts* and *own_key* as in ``stream``."""
 
         async def attempt(lease: AnyLease) -> WholeAnswer:
             async with asyncio.timeout(self.timeouts.total):
                 reply = await self._open(lease, request, prompt, trace)
                 try:
-                    body = dialect_of(lease.candidate.upstream).completion(await _body(reply, LONGEST_ANSWER))
-                    transcript = self._read_whole(lease, reply, body)
+                    answer = await self._read_whole(lease, reply, request)
                     await reply.finish()
                 except BaseException:
                     reply.close()
                     raise
-                return WholeAnswer(lease, body, transcript)
+                return answer
 
-        answer, attempts = await self._answered(request.model, attempt, own_key)
-        answer.attempts = attempts
-        return answer
+        return await self._answered(request.model, attempt, attempts, own_key)
 
     async def _answered(
-        self, model: str, attempt: Callable[[AnyLease], Awaitable[T]], own_key: str | None
-    ) -> tuple[T, int]:
+        self, model: str, attempt: Callable[[AnyLease], Awaitable[T]], attempts: Attempts, own_key: str | None
+    ) -> T:
+        offered = self._keys.offered(model)
         if own_key is None:
-            return await self._with_failover(model, attempt)
+            return await self._failover.run(offered, attempt, attempts)
         try:
-            return await self._attempt(own_lease(self._keys.offered(model), own_key), attempt), 1
+            return await self._failover.once(own_lease(offered, own_key), attempt, attempts)
         except CallFailedError as failed:
             raise own_error(failed.failure.error) from failed
 
-    async def _with_failover(self, model: str, attempt: Callable[[AnyLease], Awaitable[T]]) -> tuple[T, int]:
-        offered = self._keys.offered(model)
-        self._budget.earn()
-        tried: set[str] = set()
-        last: CallFailedError | None = None
-        for number in range(1, self._max_attempts + 1):
-            try:
-                lease = self._keys.lease(offered, tried=tried)
-            except NoKeyAvailableError:
-                if last is None:
-                    raise
-                raise last.failure.error from last
-            try:
-                return await self._attempt(lease, attempt), number
-            except CallFailedError as failed:
-                last = failed
-                if not failed.same_key or number > 1:
-                    tried.add(lease.candidate.key.id)
-                if not failed.failure.another_key or not self._budget.spend():
-                    break
-        assert last is not None  # noqa: S101  # max_attempts is at least 1
-        raise last.failure.error from last
+    @staticmethod
+    async def over(answer: Answer | WholeAnswer, *, tokens: int, silent: bool) -> None:
+        """The answer has ended, having used *tokens*: its key goes back with what the ending showed about it.
 
-    async def _attempt(self, lease: AnyLease, attempt: Callable[[AnyLease], Awaitable[T]]) -> T:
-        """One attempt; the lease goes back with the verdict when it fails."""
-        try:
-            return await attempt(lease)
-        except TimeoutError as exc:
-            error = UpstreamTimeoutError("the upstream took too long to begin", code="upstream_first_event_timeout")
-            failed = CallFailedError(Failure(error))
-            failed.__cause__ = exc
-        except UpstreamError as exc:
-            # The connection failed: before the head came, a fresh one may do (the pool's may have been stale).
-            failed = CallFailedError(Failure(exc, another_key=True), same_key=exc.code == "upstream_disconnected")
-            failed.__cause__ = exc
-        except CallFailedError as exc:
-            failed = exc
-        except BaseException:
-            await lease.give_back()
-            raise
-        await lease.give_back(failed.failure.verdict)
-        raise failed
+        *silent*: we ended it, because the upstream said nothing for too long.
+        """
+        failure = _broken_off(answer) if isinstance(answer, Answer) else None
+        if silent:
+            failure = Failure(UpstreamTimeoutError("the upstream fell silent", code="upstream_idle_timeout"))
+        if failure is None:
+            await answer.lease.give_back(tokens=tokens)
+        else:
+            await give_back(answer.lease, failure, tokens=tokens)
 
     async def _open(
-        self, lease: AnyLease, request: ChatRequest, prompt: Prompt, trace: Mapping[str, str]
+        self, lease: AnyLease, request: AnyRequest, prompt: Prompt, trace: Mapping[str, str]
     ) -> UpstreamReply:
         """Send; return the answer when its status is 200, else CallFailedError with what it means."""
-        candidate = lease.candidate
-        dialect = dialect_of(candidate.upstream)
-        call = dialect.chat(request, model=candidate.model, messages=prompt.messages, secret=candidate.key.secret)
-        reply = await self._send(lease, call, trace)
+        reply = await self._send(lease, _call(lease.candidate, request, prompt), trace)
         if reply.status == 200:
             return reply
         try:
@@ -249,14 +209,35 @@ class Calls:
         return Failure(UpstreamError("the upstream sent no event", code="upstream_empty"), another_key=True)
 
     @staticmethod
-    def _read_whole(lease: AnyLease, reply: UpstreamReply, body: bytes) -> Transcript:
-        try:
-            answer = msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            answer = None
-        if not isinstance(answer, dict) or not isinstance(answer.get("choices"), list):
+    async def _read_whole(lease: AnyLease, reply: UpstreamReply, request: AnyRequest) -> WholeAnswer:
+        """The answer, when it is one: otherwise CallFailedError with what it means."""
+        if isinstance(request, PlainRequest):
+            body = await _body(reply, LONGEST_PICTURES if request.pictures else LONGEST_ANSWER)
+            count = count_answers(body, request.answers)
+        else:
+            body = dialect_of(lease.candidate.upstream).completion(await _body(reply, LONGEST_ANSWER))
+            count = count_answers(body, "choices")
+        if count is None:
             raise CallFailedError(_failure(lease, reply, body))
-        return Transcript.of_completion(body)
+        images = count if isinstance(request, PlainRequest) and request.pictures else 0
+        return WholeAnswer(lease, body, Transcript.of_completion(body), images=images)
+
+
+def _call(candidate: Candidate, request: AnyRequest, prompt: Prompt) -> Call:
+    dialect, secret = dialect_of(candidate.upstream), candidate.key.secret
+    if isinstance(request, PlainRequest):
+        return dialect.plain(request, model=candidate.model, secret=secret)
+    return dialect.chat(request, model=candidate.model, messages=prompt.messages, secret=secret)
+
+
+def _broken_off(answer: Answer) -> Failure | None:
+    """What broke the stream off, if it was the upstream."""
+    relay = answer.relay
+    if relay.failed_event:
+        return _failure(answer.lease, answer.reply, relay.failed_event)
+    if relay.failure is None or relay.failure.code == "output_too_large":
+        return None
+    return Failure(relay.failure)
 
 
 def _failure(lease: AnyLease, reply: UpstreamReply, body: bytes) -> Failure:

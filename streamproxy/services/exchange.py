@@ -34,6 +34,7 @@ from streamproxy.errors import (
 from streamproxy.services.budget import AnswerBudget
 from streamproxy.services.calls import Answer, WholeAnswer
 from streamproxy.services.deadlines import Deadlines
+from streamproxy.services.failover import Attempts
 from streamproxy.services.holding import Holding
 from streamproxy.services.order import Interruption, Order
 from streamproxy.services.outcome import Outcome
@@ -52,10 +53,12 @@ class Exchange:
         self.order = order
         self.prompt: Prompt | None = None
         self.outcome: Outcome | None = None
+        self.attempts = Attempts(tokens=self._tokens_asked)
         self._parts = parts
         self._holding = Holding(parts, order)
         self._started = parts.clock()
         self._first_event_at: float | None = None
+        self._reserved = False
         self._asked_upstream = False
         self._answer: Answer | None = None
         self._whole: WholeAnswer | None = None
@@ -108,23 +111,41 @@ class Exchange:
         finally:
             self._opening = None
 
+    async def reserve(self) -> None:
+        """The first step of opening, for who wants to know before the rest whether there is room."""
+        self._parts.calls.check_model(self.order.request.model)
+        await self._holding.reserve()
+        self._reserved = True
+
     async def _open(self) -> None:
         parts, order = self._parts, self.order
-        parts.calls.check_model(order.request.model)
-        await self._holding.reserve()
+        if not self._reserved:
+            await self.reserve()
         self.prompt = await self._holding.prompt()
         self._asked_upstream = True
         if order.request.stream:
             identity = Identity(f"chatcmpl-{order.stream_id}", order.request.model, int(self._started))
             self._answer = await parts.calls.stream(
-                order.request, self.prompt, identity=identity, trace=order.trace, own_key=order.own_key
+                order.request,
+                self.prompt,
+                identity=identity,
+                trace=order.trace,
+                attempts=self.attempts,
+                own_key=order.own_key,
             )
             self._deadlines = Deadlines(parts.calls.timeouts, self._out_of_time)
         else:
             self._whole = await parts.calls.whole(
-                order.request, self.prompt, trace=order.trace, own_key=order.own_key
+                order.request, self.prompt, trace=order.trace, attempts=self.attempts, own_key=order.own_key
             )
         self._first_event_at = parts.clock()
+
+    async def _tokens_asked(self) -> int:
+        """What a call may use at most, for keys with a token window."""
+        request, prompt = self.order.request, self.prompt
+        if prompt is None:
+            return 0
+        return await self._parts.prompts.tokens(request, prompt) + (request.reply_tokens or self._parts.reply_reserve)
 
     # -- answering ----------------------------------------------------------------------------------
 
@@ -244,6 +265,7 @@ class Exchange:
         await self._close_upstream(reason)
         usage = await self._parts.prompts.usage(self.order.request, self.prompt, self.transcript)
         self.outcome = self._make_outcome(reason, usage, error)
+        await self._return_key(usage)
         # Once the upstream has answered, or was left to answer nobody, the request counts.
         answered = self._answer is not None or self._whole is not None
         counts = answered or (self._asked_upstream and reason is EndReason.CLIENT_GONE)
@@ -255,13 +277,19 @@ class Exchange:
                 await self._answer.reply.finish()
             else:
                 self._answer.reply.close()
-            await self._answer.lease.give_back()
-        if self._whole is not None:
-            await self._whole.lease.give_back()
+
+    async def _return_key(self, usage: Usage) -> None:
+        """The key goes back with what the answer cost it, and with what its ending showed."""
+        answer = self._answer or self._whole
+        if answer is None:
+            return
+        error = self._interruption.error if self._interruption is not None else None
+        silent = error is not None and error.code == "upstream_idle_timeout"
+        await self._parts.calls.over(answer, tokens=usage.total_tokens, silent=silent)
 
     def _make_outcome(self, reason: EndReason, usage: Usage, error: BaseException | None) -> Outcome:
         answer = self._answer or self._whole
-        candidate = answer.lease.candidate if answer is not None else None
+        candidate = self.attempts.candidate
         ttft = None if self._first_event_at is None else int((self._first_event_at - self._started) * 1000)
         return Outcome(
             order=self.order,
@@ -273,17 +301,24 @@ class Exchange:
             created=self._started,
             duration_ms=int((self._parts.clock() - self._started) * 1000),
             ttft_ms=ttft,
-            attempts=answer.attempts if answer is not None else int(self._asked_upstream),
+            attempts=self.attempts.number,
             upstream=candidate.upstream.name if candidate is not None else "",
             key_last4=candidate.key.last4 if candidate is not None and self.order.own_key is None else "",
-            key_id=candidate.key.id if candidate is not None else "",
+            key_id=candidate.key.id if candidate is not None and answer is not None else "",
             cost_nano_usd=self._cost(usage),
+            images=self._images,
         )
 
     def _cost(self, usage: Usage) -> int:
         """Nano-USD; nothing where the caller's own key paid."""
         order = self.order
-        return 0 if order.own_key is not None else self._parts.prices.cost(order.request.model, usage)
+        if order.own_key is not None:
+            return 0
+        return self._parts.prices.cost(order.request.model, usage, pictures=self._images)
+
+    @property
+    def _images(self) -> int:
+        return 0 if self._whole is None else self._whole.images
 
     async def _record(self, outcome: Outcome) -> None:
         """Write usage and history. What SQL does not take is in the log, so that it can be entered later."""

@@ -1,110 +1,226 @@
 """Leases on provider keys: who answers the next call, and what its answer means for the key.
 
-States are shared by all workers through ``KeyStates``; each worker decides by what it knows, which is
-its own reports at once and the others' within a second. When Redis is away a worker goes on with its own.
+A key that has answered nobody yet is tried by one request at a time: whether it is dead or out of quota costs a
+worker one call, not as many as happen to wait. Keys and upstreams may change while the worker runs; calls that are
+under way keep what they have.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import secrets
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from streamproxy.domain.keypool import (
-    Candidate,
-    KeyState,
-    KeyStatus,
-    Upstream,
-    Verdict,
-    back_at,
-    candidates,
-    choose,
-)
-from streamproxy.domain.ports import KeyStates
+from streamproxy.domain.keypool import Candidate, Upstream, Verdict, available, back_at, candidates, choose
+from streamproxy.domain.limits import Reservation
 from streamproxy.errors import NoKeyAvailableError, NotFoundError, StoreUnavailableError
+from streamproxy.services.catalogue import Catalogue, Provision
+from streamproxy.services.keybook import KeyBook
+from streamproxy.services.keylimits import KeyLimits
 
 log = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 1.0
+CATALOGUE_SECONDS = 3.0
 # What a client is told to wait when no key says when it will be back.
 UNKNOWN_RETURN = 30.0
+# A bad key is refused before the model begins to think, so who is silent for so long is likely to answer: from
+# then on nobody waits for the outcome of a trial.
+TRIAL_SECONDS = 2.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Lease:
     """One key held for one call. Return it exactly once."""
 
     candidate: Candidate
     pool: KeyPool
+    id: str
+    began: float
+    reservation: Reservation | None = None
+    answered: bool = False
     held: bool = True
 
-    async def give_back(self, verdict: Verdict | None = None) -> None:
-        """The call is over; *verdict* says what it showed about the key, None that all is well."""
+    def accepted(self) -> None:
+        """The upstream answers by this key."""
+        self.answered = True
+        self.pool.accepted(self)
+
+    async def give_back(
+        self, verdict: Verdict | None = None, *, error: str = "", tokens: int = 0, sent: bool = True
+    ) -> None:
+        """The call is over, having used *tokens*; *sent* is false when it never reached the upstream.
+
+        *error* is the code (of ours) it failed with, if the upstream is to blame; *verdict* what that showed
+        about the key.
+        """
         if self.held:
             self.held = False
-            await self.pool.returned(self.candidate, verdict)
+            await self.pool.returned(self, verdict, error=error, tokens=tokens, sent=sent)
 
 
 class KeyPool:
-    """All upstreams with their keys, as this worker sees them."""
+    """All upstreams with their keys, as this worker sees them. *clock* gives epoch seconds.
+
+    *changed* is told the upstreams whenever they are others than before.
+    """
 
     def __init__(
-        self, upstreams: Sequence[Upstream], *, states: KeyStates, clock: Callable[[], float], random: Random
+        self,
+        catalogue: Catalogue,
+        *,
+        book: KeyBook,
+        limits: KeyLimits,
+        changed: Callable[[Sequence[Upstream]], None],
+        clock: Callable[[], float],
+        random: Random,
     ) -> None:
-        self.upstreams = tuple(upstreams)
-        self._states = states
+        self.book = book
+        self._catalogue = catalogue
+        self._provision = Provision()
+        self._limits = limits
+        self._changed = changed
         self._clock = clock
         self._random = random
-        self._statuses: dict[str, KeyStatus] = {}
         self._running: Counter[str] = Counter()
+        self._full: dict[str, float] = {}
+        self._trials: dict[str, Lease] = {}
+        self._news = asyncio.Event()
+
+    @property
+    def upstreams(self) -> tuple[Upstream, ...]:
+        return self._provision.upstreams
+
+    def held(self, key_id: str) -> bool:
+        """Whether a person took this key out of use."""
+        return key_id in self._provision.held
+
+    def everything(self) -> list[Candidate]:
+        """Every key there is, for no model in particular."""
+        return [Candidate(upstream, key, "") for upstream in self.upstreams for key in upstream.keys]
 
     def offered(self, model: str) -> list[Candidate]:
         """Every key for *model*; NotFoundError ``model_not_found`` when no upstream serves it."""
         found = candidates(self.upstreams, model)
         if not found:
             raise NotFoundError(f"The model {model!r} does not exist here.", code="model_not_found", param="model")
-        return found
+        return [c for c in found if not self.held(c.key.id)]
 
-    def lease(self, offered: Sequence[Candidate], *, tried: Collection[str] = ()) -> Lease:
-        """The best available of *offered*; NoKeyAvailableError with retry_after when there is none."""
-        now = self._clock()
-        candidate = choose(
-            offered, statuses=self._statuses, running=self._running, tried=tried, now=now, random=self._random
-        )
-        if candidate is None:
-            back = back_at(offered, self._statuses)
-            wait = max(back - now, 1.0) if back is not None else UNKNOWN_RETURN
-            raise NoKeyAvailableError("No upstream key is available for this model now.", retry_after=wait)
-        self._running[candidate.key.id] += 1
-        return Lease(candidate, self)
+    async def lease(
+        self,
+        offered: Sequence[Candidate],
+        *,
+        tried: Collection[str] = (),
+        tokens: Callable[[], Awaitable[int]] | None = None,
+    ) -> Lease:
+        """The best available of *offered*; NoKeyAvailableError with retry_after when there is none.
 
-    async def returned(self, candidate: Candidate, verdict: Verdict | None) -> None:
+        *tokens* counts what the call may use, for keys with a token window. A retry (something was *tried*) takes
+        a key that has proved itself, where there is one.
+        """
+        while True:
+            now = self._clock()
+            free = available(offered, statuses=self.book.statuses, full=self._full, tried=tried, now=now)
+            if not free:
+                raise self._none_left(offered)
+            if tried:
+                free = [c for c in free if self.book.proved(c.key.id)] or free
+            candidate = choose(free, running=self._running, on_trial=self._on_trial(now), random=self._random)
+            if candidate is None:
+                await self._something_new()
+                continue
+            lease = await self._taken(candidate, tokens)
+            if lease is not None:
+                return lease
+
+    async def _taken(self, candidate: Candidate, tokens: Callable[[], Awaitable[int]] | None) -> Lease | None:
+        """A lease on *candidate*; None when its limits have no room, which is then known."""
         key = candidate.key
-        self._running[key.id] -= 1
-        if verdict is None:
-            return
-        status = verdict.status(self._clock())
-        self._statuses[key.id] = status
-        level = logging.ERROR if status.state is KeyState.DISABLED else logging.WARNING
-        log.log(level, "key …%s of %s is %s: %s", key.last4, candidate.upstream.name, status.state, status.reason)
+        lease = Lease(candidate, self, secrets.token_hex(8), self._clock())
+        # Before anything is waited for: the next request must see that this one is here.
+        self._running[key.id] += 1
+        if not self.book.proved(key.id):
+            self._trials.setdefault(key.id, lease)
         try:
-            await self._states.report(key.id, status)
+            need = await tokens() if tokens is not None and key.limits.tokens else 0
+            room = await self._limits.take(lease.id, key, tokens=need)
+        except BaseException:
+            self._let_go(lease)
+            raise
+        if room.full_for:
+            self._full[key.id] = self._clock() + room.full_for
+            self._let_go(lease)
+            return None
+        lease.reservation = room.reservation
+        return lease
+
+    def accepted(self, lease: Lease) -> None:
+        """The upstream answers: whoever waited for the outcome of a trial may come."""
+        self.book.good(lease.candidate)
+        self._end_trial(lease)
+
+    async def returned(self, lease: Lease, verdict: Verdict | None, *, error: str, tokens: int, sent: bool) -> None:
+        """See ``Lease.give_back``."""
+        try:
+            if error:
+                began, answered = lease.began, lease.answered
+                await self.book.bad(lease.candidate, verdict, error=error, began=began, answered=answered)
+        finally:
+            self._full.pop(lease.candidate.key.id, None)
+            self._let_go(lease)
+        await self._limits.give_back(lease.id, lease.reservation, tokens=tokens, refund=not sent)
+
+    def _let_go(self, lease: Lease) -> None:
+        self._running[lease.candidate.key.id] -= 1
+        self._end_trial(lease)
+
+    def _on_trial(self, now: float) -> Collection[str]:
+        return [key_id for key_id, lease in self._trials.items() if now - lease.began < TRIAL_SECONDS]
+
+    def _end_trial(self, lease: Lease) -> None:
+        if self._trials.get(lease.candidate.key.id) is lease:
+            del self._trials[lease.candidate.key.id]
+            self._news.set()
+            self._news = asyncio.Event()
+
+    async def _something_new(self) -> None:
+        """Return when a trial has ended, or lasts so long that nobody waits for it any more."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(TRIAL_SECONDS):
+                await self._news.wait()
+
+    def _none_left(self, offered: Sequence[Candidate]) -> NoKeyAvailableError:
+        now = self._clock()
+        back = back_at(offered, self.book.statuses, self._full, now=now)
+        wait = max(back - now, 1.0) if back is not None else UNKNOWN_RETURN
+        return NoKeyAvailableError("No upstream key is available for this model now.", retry_after=wait)
+
+    async def reload(self) -> None:
+        """Read which upstreams and keys there are; what was known stays when nobody can say."""
+        try:
+            provision = await self._catalogue.read()
         except StoreUnavailableError:
-            log.warning("the state of key …%s stays with this worker: Redis is away", key.last4)
+            log.warning("keys and upstreams not read: the database is away")
+            return
+        if provision != self._provision:
+            self._provision = provision
+            self._changed(provision.upstreams)
 
     async def refresh(self) -> None:
-        """Learn what other workers reported."""
-        ids = [key.id for upstream in self.upstreams for key in upstream.keys]
-        try:
-            self._statuses.update(await self._states.load(ids))
-        except StoreUnavailableError:
-            log.debug("key states not refreshed: Redis is away")
+        """Exchange news about the keys with the other workers."""
+        await self.book.exchange(self.everything(), held=self._provision.held)
 
     async def keep_fresh(self) -> None:
         """Run until cancelled."""
+        rounds = 0
         while True:
-            await self.refresh()
             await asyncio.sleep(REFRESH_SECONDS)
+            rounds += 1
+            if rounds % round(CATALOGUE_SECONDS / REFRESH_SECONDS) == 0:
+                await self.reload()
+            await self.refresh()

@@ -6,7 +6,6 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from streamproxy.settings.process import Auth, Database, Log, Redis, Server
-from streamproxy.settings.quirks import QuirkFields
 from streamproxy.settings.traffic import Compat, Limits, ModelTable, Sessions, Streams
 from streamproxy.settings.upstreams import OPENAI_URL, Upstream, UpstreamEntry
 
@@ -57,15 +56,14 @@ class Settings(BaseSettings):
         default = self.upstream
         if default.base_url is None and not default.api_keys:
             return self.upstreams
-        entry = UpstreamEntry(
-            name=default.name,
-            dialect=default.dialect,
-            base_url=default.base_url or OPENAI_URL,
-            api_keys=default.api_keys,
-            models=default.models,
-            **{name: getattr(default, name) for name in QuirkFields.model_fields},
-        )
-        return (entry, *self.upstreams)
+        return (self.default_upstream, *self.upstreams)
+
+    @property
+    def default_upstream(self) -> UpstreamEntry:
+        """The default upstream, configured or not: OpenAI itself where no base_url is set."""
+        default = self.upstream
+        shared = UpstreamEntry.model_fields.keys() & type(default).model_fields.keys() - {"base_url"}
+        return UpstreamEntry(base_url=default.base_url or OPENAI_URL, **{n: getattr(default, n) for n in shared})
 
     @property
     def database_url(self) -> str:

@@ -95,6 +95,10 @@ class Auth(Section):
         default=None,
         description="Signs bearers, at least 32 bytes; unset means one generated once and kept in the data folder.",
     )
+    encryption_key: Annotated[SigningSecret | None, Unset] = Field(
+        default=None,
+        description="Encrypts provider keys in the database, at least 32 bytes; unset means derived from the secret.",
+    )
     token_days: int = Field(default=30, ge=1, le=3650, description="Days that an issued bearer is valid.")
     cookie: str = Field(
         default="streamproxy",

@@ -10,7 +10,7 @@ upstream which may have a private address serves one that may not (``upstream.gu
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
@@ -20,6 +20,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDictProxy
 from yarl import URL
 
+from streamproxy.domain.keypool import Upstream
 from streamproxy.errors import UpstreamError, UpstreamTimeoutError
 from streamproxy.upstream.guard import guarded_sockets
 
@@ -44,7 +45,7 @@ class AiohttpTransport:
 
     def __init__(self, *, connect_timeout: float, private_origins: Collection[str] = ()) -> None:
         self._connect_timeout = connect_timeout
-        self._private_origins = frozenset(str(URL(origin).origin()) for origin in private_origins)
+        self._private_origins = _origins(private_origins)
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
         self._stack = AsyncExitStack()
 
@@ -57,6 +58,10 @@ class AiohttpTransport:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stack.aclose()
+
+    def meet(self, upstreams: Iterable[Upstream]) -> None:
+        """These are the upstreams from now on: which of them may be private, they say themselves."""
+        self._private_origins = _origins(upstream.base_url for upstream in upstreams if upstream.allow_private)
 
     def _session(self, *, private: bool) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
@@ -98,6 +103,10 @@ class AiohttpTransport:
         if target.raw_user is not None or not (private or target.scheme == "https"):
             raise UpstreamError("the upstream's URL is none that may be called", code="upstream_unreachable")
         return self._sessions[private]
+
+
+def _origins(urls: Iterable[str]) -> frozenset[str]:
+    return frozenset(str(URL(url).origin()) for url in urls)
 
 
 class AiohttpReply:

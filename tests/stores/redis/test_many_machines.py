@@ -137,5 +137,5 @@ async def test_all_stores_keep_their_promises(link: RedisLink) -> None:
         assert await sessions.read(SessionRef(principal, "s")) is not None
         assert await sessions.forget(SessionRef(principal, "s")) is True
     states = RedisKeyStates(link)
-    await states.report("k", KeyStatus(KeyState.PARKED))
+    await states.change("k", lambda _: KeyStatus(KeyState.PARKED))
     assert set(await states.load(["k", "l"])) == {"k"}

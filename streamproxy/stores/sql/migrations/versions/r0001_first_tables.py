@@ -89,6 +89,8 @@ def _grants() -> None:
 
 def _upstreams() -> None:
     models = "JSON object: name or pattern -> the provider's name"
+    options = "JSON object: quirks and whatever else differs from the default"
+    own_limits = "its own limits, as settings spell them; NULL in all three: the upstream's"
     op.create_table(
         "upstreams",
         sa.Column("name", sa.Text, nullable=False),
@@ -97,6 +99,10 @@ def _upstreams() -> None:
         sa.Column("models", sa.Text, nullable=False, comment=models),
         sa.Column("priority", sa.Integer, nullable=False),
         sa.Column("weight", sa.Integer, nullable=False),
+        sa.Column("options", sa.Text, nullable=False, comment=options),
+        sa.Column("key_requests", sa.Text, nullable=False, comment="limits of each key, as settings spell them"),
+        sa.Column("key_tokens", sa.Text, nullable=False, comment="likewise"),
+        sa.Column("key_streams", sa.Integer, nullable=False, comment="running at once by each key, 0 for any number"),
         sa.Column("created", sa.Double, nullable=False),
         sa.PrimaryKeyConstraint("name", name="pk_upstreams"),
     )
@@ -107,11 +113,19 @@ def _upstreams() -> None:
         sa.Column("secret", sa.LargeBinary, nullable=False, comment="Fernet ciphertext"),
         sa.Column("last4", sa.Text, nullable=False),
         sa.Column("weight", sa.Integer, nullable=False),
-        sa.Column("max_running", sa.Integer, nullable=False),
+        sa.Column("requests", sa.Text, comment=own_limits),
+        sa.Column("tokens", sa.Text),
+        sa.Column("streams", sa.Integer),
         sa.Column("created", sa.Double, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_keys"),
     )
     op.create_index("ix_keys_upstream", "keys", ["upstream"])
+    op.create_table(
+        "held_keys",
+        sa.Column("id", sa.Text, nullable=False),
+        sa.Column("since", sa.Double, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_held_keys"),
+    )
 
 
 def _ledger() -> None:

@@ -1,0 +1,131 @@
+"""One request's attempts: lease a key, call, and try another key while that is right.
+
+Another key is tried only before the first event was relayed, never after a time limit that passed when the
+request was already sent (it may be billed) unless the settings allow it, and within the retry budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
+
+from streamproxy.dialects.base import Failure
+from streamproxy.domain.keypool import Candidate, KeyState
+from streamproxy.domain.retries import RetryBudget
+from streamproxy.errors import NoKeyAvailableError, UpstreamError, UpstreamRejectedError, UpstreamTimeoutError
+from streamproxy.services.keys import KeyPool, Lease
+from streamproxy.services.ownkey import OwnLease
+
+T = TypeVar("T")
+AnyLease: TypeAlias = Lease | OwnLease
+
+# Nothing was sent: no connection came about.
+_NOT_SENT = frozenset({"upstream_unreachable", "upstream_connect_timeout", "upstream_address_refused"})
+# These keys are out for longer than anybody waits: the pool is at fault, not the upstream.
+_LASTING = frozenset({KeyState.DISABLED, KeyState.PARKED})
+
+
+@dataclass(slots=True)
+class Attempts:
+    """How many calls one request has cost so far, and who was asked last.
+
+    *tokens* counts what a call may use; it is asked only for keys that have a token window.
+    """
+
+    tokens: Callable[[], Awaitable[int]] | None = None
+    number: int = 0
+    candidate: Candidate | None = None
+
+    def begin(self, candidate: Candidate) -> None:
+        self.number += 1
+        self.candidate = candidate
+
+
+class CallFailedError(Exception):
+    """One attempt failed before anything was relayed."""
+
+    def __init__(self, failure: Failure, *, same_key: bool = False) -> None:
+        super().__init__(failure.error.message)
+        self.failure = failure
+        self.same_key = same_key
+
+
+class Failover:
+    """Makes at most *max_attempts* a request; with *retry_timeouts* also after a time limit: it may be billed twice."""
+
+    def __init__(self, keys: KeyPool, *, max_attempts: int, retry_timeouts: bool) -> None:
+        self._keys = keys
+        self._max_attempts = max_attempts
+        self._retry_timeouts = retry_timeouts
+        self._budget = RetryBudget()
+
+    async def run(
+        self, offered: Sequence[Candidate], attempt: Callable[[AnyLease], Awaitable[T]], attempts: Attempts
+    ) -> T:
+        """The first good outcome of *attempt*, else the error of the last one."""
+        self._budget.earn()
+        tried: set[str] = set()
+        last: CallFailedError | None = None
+        while True:
+            lease = await self._lease(offered, tried, attempts, last)
+            try:
+                return await self.once(lease, attempt, attempts)
+            except CallFailedError as failed:
+                last = failed
+                if not failed.same_key or attempts.number > 1:
+                    tried.add(lease.candidate.key.id)
+                if not self._may_go_on(failed, attempts):
+                    raise failed.failure.error from failed
+
+    async def _lease(
+        self, offered: Sequence[Candidate], tried: Collection[str], attempts: Attempts, last: CallFailedError | None
+    ) -> Lease:
+        try:
+            return await self._keys.lease(offered, tried=tried, tokens=attempts.tokens)
+        except NoKeyAvailableError as none_left:
+            if last is None or (last.failure.verdict is not None and last.failure.verdict.state in _LASTING):
+                raise none_left from last
+            raise last.failure.error from last
+
+    def _may_go_on(self, failed: CallFailedError, attempts: Attempts) -> bool:
+        return failed.failure.another_key and attempts.number < self._max_attempts and self._budget.spend()
+
+    async def once(self, lease: AnyLease, attempt: Callable[[AnyLease], Awaitable[T]], attempts: Attempts) -> T:
+        """One attempt; the lease stays with a good outcome and goes back with the verdict when it fails."""
+        attempts.begin(lease.candidate)
+        try:
+            outcome = await attempt(lease)
+        except TimeoutError as exc:
+            failed = self._timed_out(exc)
+        except UpstreamError as exc:
+            # The connection failed: before the head came, a fresh one may do (the pool's may have been stale).
+            failed = CallFailedError(Failure(exc, another_key=True), same_key=exc.code == "upstream_disconnected")
+            failed.__cause__ = exc
+        except CallFailedError as exc:
+            failed = exc
+        except BaseException:
+            await lease.give_back()
+            raise
+        else:
+            lease.accepted()
+            return outcome
+        await give_back(lease, failed.failure)
+        raise failed
+
+    def _timed_out(self, cause: TimeoutError) -> CallFailedError:
+        error = UpstreamTimeoutError("the upstream took too long to begin", code="upstream_first_event_timeout")
+        failed = CallFailedError(Failure(error, another_key=self._retry_timeouts))
+        failed.__cause__ = cause
+        return failed
+
+
+async def give_back(lease: AnyLease, failure: Failure, *, tokens: int = 0) -> None:
+    """Return a lease whose call failed by *failure*."""
+    if isinstance(failure.error, UpstreamRejectedError):
+        # The request was at fault: the key was good enough to find that out.
+        lease.accepted()
+        await lease.give_back(tokens=tokens)
+        return
+    error = failure.error.code
+    await lease.give_back(failure.verdict, error=error, tokens=tokens, sent=error not in _NOT_SENT)

@@ -1,0 +1,55 @@
+"""What one provider key may be used for: its windows and its running places, counted over all workers.
+
+The counting is that of the clients' limits, under the key's own scope, with the same behaviour when Redis is
+away. A key without limits costs nothing here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streamproxy.domain.keypool import Key
+from streamproxy.domain.limits import NO_LIMITS, Ask, Reservation
+from streamproxy.services.admission import Admission
+from streamproxy.services.leases import LeaseKeeper
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a key had room for: a reservation (None where nothing is counted), or the seconds until it may have."""
+
+    reservation: Reservation | None = None
+    full_for: float = 0.0
+
+
+class KeyLimits:
+    """Reserves a key's share before a call and settles it after."""
+
+    def __init__(self, admission: Admission, leases: LeaseKeeper) -> None:
+        self._admission = admission
+        self._leases = leases
+
+    async def take(self, lease_id: str, key: Key, *, tokens: int) -> Room:
+        """Take one request, *tokens* tokens and a running place of *key*, or nothing at all."""
+        if key.limits == NO_LIMITS:
+            return Room()
+        ask = Ask(f"key:{key.id}", lease_id, key.limits, tokens if key.limits.tokens else 0)
+        admitted = await self._admission.reserve(ask, at_least=ask.tokens)
+        if admitted.refusal is not None:
+            return Room(full_for=admitted.refusal.retry_after or 1.0)
+        self._leases.hold_place(lease_id, admitted.reservation)
+        return Room(admitted.reservation)
+
+    async def give_back(self, lease_id: str, reservation: Reservation | None, *, tokens: int, refund: bool) -> None:
+        """Correct what was taken to *tokens*, or give all of it back where nothing reached the provider.
+
+        A call that the provider refused has been counted there, and so it is here:
+        https://platform.openai.com/docs/guides/rate-limits ("unsuccessful requests contribute").
+        """
+        if reservation is None:
+            return
+        self._leases.release(lease_id)
+        if refund:
+            await self._admission.refund(reservation)
+        else:
+            await self._admission.settle(reservation, tokens=tokens)
