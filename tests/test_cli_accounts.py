@@ -139,10 +139,29 @@ def test_usage_is_a_table_by_day_and_model() -> None:
     asyncio.run(_record_usage())
     head, *rows, total = done("usage", "alice").splitlines()
     assert head.split("  ")[0] == "DAY"
-    assert [row.split()[1:] for row in rows] == [["gpt-4o", "2", "200", "20", "0"], ["other", "1", "100", "10", "1"]]
-    assert total.split() == ["total", "3", "300", "30", "1"]
+    assert [row.split()[1:] for row in rows] == [
+        ["gpt-4o", "2", "200", "20", "0", "0.003000"],
+        ["other", "1", "100", "10", "1", "0.001500"],
+    ]
+    assert total.split() == ["total", "3", "300", "30", "1", "0.004500"]
     assert done("user", "add", "bob")
     assert done("usage", "bob").count("\n") == 1
+
+
+def test_grants_add_up_and_are_taken_back() -> None:
+    done("user", "add", "alice")
+    assert done("user", "grant", "alice", "18") == "granted 18 USD to alice: 18.00 in total, 18.00 left\n"
+    asyncio.run(_record_usage())
+    assert done("user", "grant", "alice", "0.50") == "granted 0.50 USD to alice: 18.50 in total, 18.50 left\n"
+    assert done("user", "grant", "alice", "--", "-0.5") == "granted -0.5 USD to alice: 18.00 in total, 18.00 left\n"
+
+
+@pytest.mark.parametrize("amount", ["", "1.005", "1e3", "NaN", "12345678", "0x1", "1,5", "-", "٣"])
+def test_what_is_no_amount_is_granted_to_nobody(amount: str) -> None:
+    done("user", "add", "alice")
+    result = run("user", "grant", "alice", "--", amount)
+    assert result.exit_code == 1
+    assert "is not an amount" in result.stderr
 
 
 async def _record_usage() -> None:
@@ -174,4 +193,5 @@ def _record(stream_id: str, user_id: str, model: str) -> UsageRecord:
         attempts=1,
         usage=Usage(100, 10, estimated=model == "other"),
         end_reason=EndReason.FINISH,
+        cost_nano_usd=1_500_000,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -11,9 +12,11 @@ from typing import TypeVar
 from streamproxy.domain.ports import CredentialStore, Ledger, User, UserStore
 from streamproxy.errors import NotFoundError
 from streamproxy.services.auth import Authenticator
+from streamproxy.services.billing import Billing
 from streamproxy.settings import Settings, auth_secret
 from streamproxy.stores.sql.connect import open_sql
 from streamproxy.stores.sql.credentials import SqlCredentials
+from streamproxy.stores.sql.grants import SqlGrants
 from streamproxy.stores.sql.ledger import SqlLedger
 from streamproxy.stores.sql.migrations import migrate, pending
 from streamproxy.stores.sql.users import SqlUsers
@@ -28,6 +31,7 @@ class Accounts:
     users: UserStore
     credentials: CredentialStore
     ledger: Ledger
+    billing: Billing
     auth: Authenticator
 
     async def named(self, name: str) -> User:
@@ -50,7 +54,9 @@ async def open_accounts(settings: Settings) -> AsyncIterator[Accounts]:
         users, credentials = SqlUsers(database), SqlCredentials(database)
         auth = Authenticator(users, credentials, secret=auth_secret(settings))
         stack.callback(auth.close)
-        yield Accounts(users, credentials, SqlLedger(database), auth)
+        ledger = SqlLedger(database)
+        billing = Billing(ledger, SqlGrants(database), clock=time.time)
+        yield Accounts(users=users, credentials=credentials, ledger=ledger, billing=billing, auth=auth)
 
 
 def with_accounts(settings: Settings, work: Callable[[Accounts], Awaitable[T]]) -> T:

@@ -1,4 +1,4 @@
-"""Commands about accounts: user add, list, disable."""
+"""Commands about accounts: user add, list, grant, disable."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from streamproxy.cli.accounts import Accounts, with_accounts
 from streamproxy.cli.group import config_option, read_settings
 from streamproxy.cli.tables import date_of, print_table
 from streamproxy.domain.identity import Role
+from streamproxy.domain.money import Balance, parse_amount
 from streamproxy.domain.ports import User
 
 _PAGE = 500
@@ -18,7 +19,7 @@ _PAGE = 500
 
 @click.group()
 def user() -> None:
-    """Accounts: add, list, disable.
+    """Accounts: add, list, grant, disable.
 
     \b
     Example:
@@ -78,6 +79,31 @@ def list_users(*, config: Path | None) -> None:
         for user in with_accounts(read_settings(config), _all)
     ]
     print_table(("NAME", "ROLE", "STATE", "QUESTIONS", "CREATED", "ID"), rows)
+
+
+@user.command()
+@click.argument("name")
+@click.argument("amount")
+@config_option
+def grant(*, name: str, amount: str, config: Path | None) -> None:
+    """Credit NAME with AMOUNT in USD, for /pro/balance and the billing pages.
+
+    Amounts add up. A mistake is taken back with an amount below zero, behind two dashes.
+
+    \b
+    Examples:
+      streamproxy user grant alice 18
+      streamproxy user grant alice -- -0.50
+    """
+    nano_usd = parse_amount(amount)
+
+    async def work(accounts: Accounts) -> Balance:
+        account = await accounts.named(name)
+        await accounts.billing.grant(account.id, nano_usd)
+        return await accounts.billing.balance(account.id)
+
+    balance = with_accounts(read_settings(config), work)
+    click.echo(f"granted {amount} USD to {name}: {balance.total} in total, {balance.balance} left")
 
 
 @user.command()

@@ -21,8 +21,8 @@ _NANO_A_TOKEN = 1000
 # A stream is billed at most a million USD: an upstream that reports nonsense must not overflow a 64-bit sum.
 MOST_NANO = 1_000_000 * NANO
 CENT = Decimal("0.01")
-_PRICE = re.compile(r"\d{1,6}(?:\.\d{1,9})?")
-_AMOUNT = re.compile(r"-?\d{1,7}(?:\.\d{1,2})?")
+_PRICE = re.compile(r"\d{1,6}(?:\.\d{1,9})?", re.ASCII)
+_AMOUNT = re.compile(r"-?\d{1,7}(?:\.\d{1,2})?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
