@@ -96,3 +96,14 @@ async def test_two_api_tokens_never_share_a_hash(credentials: SqlCredentials) ->
     await credentials.add_api_token(TOKEN, HASH)
     with pytest.raises(ConflictError):
         await credentials.add_api_token(replace(TOKEN, id="t_2"), HASH)
+
+
+async def test_api_tokens_come_in_pages(credentials: SqlCredentials) -> None:
+    """Two made at the same moment are told apart by their ids."""
+    made = [replace(TOKEN, id=f"t_{number}", created=float(number // 2)) for number in range(5)]
+    for number, token in enumerate(made):
+        await credentials.add_api_token(token, bytes([number]) * 32)
+    assert await credentials.api_tokens(limit=2) == made[:2]
+    assert await credentials.api_tokens(after="t_2", limit=2) == made[3:]
+    assert await credentials.api_tokens(after="t_4") == []
+    assert await credentials.api_tokens(after="t_never") == []

@@ -112,3 +112,15 @@ async def test_a_user_is_found_by_openid(users: SqlUsers) -> None:
     assert await users.by_openid("o-bob") == replace(BOB, openid="o-bob")
     assert await users.by_openid("o-nobody") is None
     assert await users.by_openid("x' UNION SELECT 1,'admin','pw','a','b' -- ") is None
+
+
+async def test_a_change_leaves_the_other_fields_alone(users: SqlUsers) -> None:
+    await users.add(BOB)
+    await users.change(BOB.id, {})
+    assert await users.by_id(BOB.id) == BOB
+    await users.change(BOB.id, {"role": Role.ADMIN, "questions_left": 3})
+    assert await users.by_id(BOB.id) == replace(BOB, role=Role.ADMIN, questions_left=3)
+    await users.change(BOB.id, {"questions_left": None, "disabled": True})
+    assert await users.by_id(BOB.id) == replace(BOB, role=Role.ADMIN, questions_left=None, disabled=True)
+    with pytest.raises(NotFoundError):
+        await users.change("u_nobody", {"disabled": True})
