@@ -36,10 +36,9 @@ class Window:
             return
         searched, origins = self._words.searched(self._text)
         # The character before what was once shown only says whether a word begins behind it.
-        match = self._words.search(searched, 1 if self._begin else 0)
-        # At the end nobody knows yet whether the word ends with it.
-        if match is not None and (last or match[1] < len(searched)):
-            self.found = self.safe = max(self._begin + origins[match[0]], self.safe)
+        found = self._words.search(searched, 1 if self._begin else 0, last=last)
+        if found is not None:
+            self.found = self.safe = max(self._begin + origins[found], self.safe)
             return
         safe = len(searched) if last else max(len(searched) - self._words.longest, 0)
         self.safe = max(self._begin + origins[safe], self.safe)

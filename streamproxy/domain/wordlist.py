@@ -14,7 +14,7 @@ import logging
 import re
 import unicodedata
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from re import _constants, _parser  # type: ignore[attr-defined]  # what hypothesis, too, reads patterns with
 from typing import Any
@@ -47,71 +47,113 @@ _OTHER_BRACE = re.compile(r"\{(?!\d*,?\d*\})")
 
 @dataclass(frozen=True, slots=True)
 class WordList:
-    """What may not be said. *longest* is in characters of the text as it is searched; *nfkc*: in that form."""
+    """What may not be said. *longest* is in characters of the text as it is searched; *nfkc*: in that form.
 
-    pattern: regex.Pattern[str]
+    *patterns* are certain as soon as they match; *boundary_patterns* also look at the character behind.
+    """
+
+    patterns: regex.Pattern[str] | None
+    boundary_patterns: regex.Pattern[str] | None
     longest: int
     nfkc: bool = True
 
     def first(self, text: str) -> int | None:
         """Where in *text* the first forbidden phrase begins; None when there is none."""
         searched, origins = self.searched(text)
-        found = self.search(searched)
-        return None if found is None else origins[found[0]]
+        found = self.search(searched, last=True)
+        return None if found is None else origins[found]
 
-    def searched(self, text: str) -> tuple[str, Any]:
+    def searched(self, text: str) -> tuple[str, Sequence[int]]:
         """*text* as it is searched, and for each of its characters, and the end, where in *text* it came from."""
         return normalised(text) if self.nfkc else (text, range(len(text) + 1))
 
-    def search(self, searched: str, start: int = 0) -> tuple[int, int] | None:
-        """Beginning and end of the first phrase at *start* or later."""
-        patience = SEARCH_SECONDS + len(searched) * SEARCH_SECONDS_A_CHARACTER
-        try:
-            match = self.pattern.search(searched, start, timeout=patience, concurrent=len(searched) > LONG_TEXT)
-        except TimeoutError:
-            log.error("moderation: the patterns take too long on a text of %d characters", len(searched))  # noqa: TRY400
-            return start, start
-        return None if match is None else match.span()
+    def search(self, searched: str, start: int = 0, *, last: bool) -> int | None:
+        """Where the first phrase begins, at *start* or later.
+
+        Unless this is the *last* of a text, one that more of it could undo does not count.
+        """
+        certain = _search(self.patterns, searched, start)
+        bounded = _search(self.boundary_patterns, searched, start)
+        if bounded is not None and not last and bounded[1] == len(searched):
+            bounded = None
+        return min((found[0] for found in (certain, bounded) if found is not None), default=None)
+
+
+def _search(pattern: regex.Pattern[str] | None, text: str, start: int) -> tuple[int, int] | None:
+    if pattern is None:
+        return None
+    patience = SEARCH_SECONDS + len(text) * SEARCH_SECONDS_A_CHARACTER
+    try:
+        match = pattern.search(text, start, timeout=patience, concurrent=len(text) > LONG_TEXT)
+    except TimeoutError:
+        log.error("moderation: the patterns take too long on a text of %d characters", len(text))  # noqa: TRY400
+        return start, start
+    return None if match is None else match.span()
+
+
+class _Lines:
+    """The patterns of a file, sorted by how they are searched."""
+
+    def __init__(self) -> None:
+        self.longest = 0
+        self._words: list[str] = []
+        self._regexes: list[str] = []
+        self._bounded: list[str] = []
+
+    def add(self, line: str, *, nfkc: bool) -> None:
+        """ValueError says what is wrong with the *line*."""
+        if not line.startswith("re:"):
+            word = _word(line, nfkc=nfkc)
+            self._words.append(word)
+            self.longest = max(self.longest, len(word))
+            return
+        pattern = unicodedata.normalize("NFC", line[3:])
+        longest, bounded = _reach(pattern)
+        (self._bounded if bounded else self._regexes).append(pattern)
+        self.longest = max(self.longest, longest)
+
+    def parsed(self, *, nfkc: bool) -> WordList:
+        if len(self._words) > MAX_WORDS or len(self._regexes) + len(self._bounded) > MAX_REGEXES:
+            raise ConfigurationError(f"more than {MAX_WORDS} words or {MAX_REGEXES} regular expressions")
+        certain = [*([_one_pattern(self._words)] if self._words else []), *self._regexes]
+        return WordList(_compiled(certain), _compiled(self._bounded), self.longest, nfkc)
 
 
 def parse_word_list(text: str, *, nfkc: bool = True) -> WordList | None:
     """Read the lines of *text*; None when they hold no pattern. ConfigurationError names the line at fault."""
-    words: list[str] = []
-    regexes: list[str] = []
-    longest = 0
-    for number, line in enumerate(text.splitlines(), 1):
-        pattern = line.strip().removeprefix("\ufeff")
+    lines = _Lines()
+    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
+        pattern = line.strip()
         if not pattern or pattern.startswith("#"):
             continue
-        is_regex = pattern.startswith("re:")
         try:
-            kept, width = _regex(pattern[3:]) if is_regex else _word(pattern, nfkc=nfkc)
+            lines.add(pattern, nfkc=nfkc)
         except ValueError as exc:
             raise ConfigurationError(f"line {number}: {exc}") from None
-        (regexes if is_regex else words).append(kept)
-        longest = max(longest, width)
-    if len(words) > MAX_WORDS or len(regexes) > MAX_REGEXES:
-        raise ConfigurationError(f"more than {MAX_WORDS} words or {MAX_REGEXES} regular expressions")
-    if not longest:
-        return None
-    alternatives = [*([_one_pattern(words)] if words else []), *regexes]
-    return WordList(regex.compile("|".join(f"(?:{one})" for one in alternatives), regex.IGNORECASE), longest, nfkc)
+    return lines.parsed(nfkc=nfkc) if lines.longest else None
 
 
-def _word(text: str, *, nfkc: bool) -> tuple[str, int]:
+def _compiled(alternatives: Sequence[str]) -> regex.Pattern[str] | None:
+    return regex.compile("|".join(f"(?:{one})" for one in alternatives), regex.IGNORECASE) if alternatives else None
+
+
+def _word(text: str, *, nfkc: bool) -> str:
     word = unicodedata.normalize("NFKC", text) if nfkc else text
     if len(word) > LONGEST_MATCH:
         raise ValueError(f"the phrase has {len(word)} characters, {LONGEST_MATCH} are the most")
-    return word, len(word)
+    return word
 
 
-def _regex(pattern: str) -> tuple[str, int]:
-    """*pattern* and the length of its longest match; ValueError when that is not known."""
-    pattern = unicodedata.normalize("NFC", pattern)
+def _reach(pattern: str) -> tuple[int, bool]:
+    """The length of the longest match of *pattern*, and whether the character behind it matters.
+
+    ValueError when that is not known.
+    """
     tree = _parsed(pattern)
     if tree.state.flags != re.compile("", re.IGNORECASE).flags or tree.state.groupdict:
         raise ValueError("flags for the whole pattern and names of groups are not known here: write (?s:...) or (...)")
-    if any(name in _UNKNOWN_REACH for name in _operations(tree)):
+    operations = set(_operations(tree))
+    if operations & _UNKNOWN_REACH:
         raise ValueError("it looks at what is not part of the match; only \\b and \\B may, not (?=...), \\1, ^ or $")
     shortest, longest = tree.getwidth()
     if not shortest:
@@ -119,7 +161,7 @@ def _regex(pattern: str) -> tuple[str, int]:
     if longest > LONGEST_MATCH:
         raise ValueError(f"its longest match has no bound of {LONGEST_MATCH} characters: write {{1,20}} instead of +")
     regex.compile(f"(?:{pattern})", regex.IGNORECASE)
-    return pattern, longest
+    return longest, "at" in operations
 
 
 def _parsed(pattern: str) -> Any:
