@@ -157,9 +157,6 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
             metrics=metrics,
         )
         chat = ChatService(parts)
-        directory = StreamDirectory(
-            parts.running, RedisStreamBoard(redis), worker=f"{platform.node()}:{os.getpid()}", clock=time.time
-        )
         stream_log = RedisStreamLog(
             redis,
             replay_seconds=settings.streams.replay_seconds,
@@ -171,6 +168,13 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
             ledger=ledger,
             owner=secrets.token_urlsafe(16),
             max_bytes=settings.streams.max_bytes,
+            clock=time.time,
+        )
+        directory = StreamDirectory(
+            parts.running,
+            RedisStreamBoard(redis),
+            end=streams.end,
+            worker=f"{platform.node()}:{os.getpid()}",
             clock=time.time,
         )
         environment = Environment(

@@ -350,7 +350,7 @@ class GrantStore(Protocol):
 
 
 class StreamBoard(Protocol):
-    """What runs on all workers, each of which pins up its own list, and requests to end streams."""
+    """What runs on all workers, each of which pins up its own list."""
 
     async def pin(self, worker: str, streams: Sequence[RunningStream], now: float) -> None:
         """Replace what *worker* had pinned up; *now* is in epoch seconds."""
@@ -360,12 +360,6 @@ class StreamBoard(Protocol):
 
     async def read(self) -> Mapping[str, tuple[float, Sequence[RunningStream]]]:
         """When each worker pinned up its list, and the list."""
-
-    async def ask_cancel(self, worker: str, stream_id: str) -> None:
-        """Leave word for *worker*, who reads it within two seconds or never."""
-
-    async def cancels(self, worker: str) -> Sequence[str]:
-        """The streams that *worker* was lately asked to end, those included that have ended."""
 
 
 class UpstreamReply(Protocol):

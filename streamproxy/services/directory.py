@@ -1,20 +1,20 @@
 """Which streams run now, on this worker and on all others, and how to end one from outside.
 
-Each worker pins its list up on a shared board once a second while something runs, and reads there what it is asked to
-end. When Redis is away everybody knows of their own streams only, and says so.
+Each worker pins its list up on a shared board once a second while something runs. When Redis is away everybody knows
+of their own streams only, and says so.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from streamproxy.domain.ports import StreamBoard
-from streamproxy.domain.streams import EndReason, RunningStream
+from streamproxy.domain.streams import RunningStream
 from streamproxy.errors import NotFoundError, StoreUnavailableError
-from streamproxy.services.order import Interruption, Running
+from streamproxy.services.order import Running
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +32,22 @@ class Placed:
 
 
 class StreamDirectory:
-    """*worker* names this one among all; *clock* gives epoch seconds."""
+    """*worker* names this one among all; *clock* gives epoch seconds.
 
-    def __init__(self, running: Running, board: StreamBoard, *, worker: str, clock: Callable[[], float]) -> None:
+    *end* is called with a stream's id and its user's, on any worker.
+    """
+
+    def __init__(
+        self,
+        running: Running,
+        board: StreamBoard,
+        *,
+        end: Callable[[str, str], Awaitable[None]],
+        worker: str,
+        clock: Callable[[], float],
+    ) -> None:
         self.clock = clock
+        self._end = end
         self._running = running
         self._board = board
         self._worker = worker
@@ -60,16 +72,8 @@ class StreamDirectory:
         placed = next((p for p in (await self.all())[0] if p.stream.stream_id == stream_id), None)
         if placed is None:
             raise NotFoundError("No stream of this id is running.", code="stream_not_found")
-        if placed.worker == self._worker:
-            self._cancel_here([stream_id])
-        else:
-            await self._board.ask_cancel(placed.worker, stream_id)
+        await self._end(stream_id, placed.stream.user_id)
         return placed
-
-    def _cancel_here(self, stream_ids: Collection[str]) -> None:
-        for exchange in self._running:
-            if exchange.description.stream_id in stream_ids:
-                exchange.interrupt(Interruption(EndReason.CANCELLED))
 
     async def keep(self) -> None:
         """Run until cancelled. What is then still pinned up goes stale by itself."""
@@ -78,13 +82,12 @@ class StreamDirectory:
             await asyncio.sleep(PIN_SECONDS)
 
     async def renew(self) -> None:
-        """Pin up what runs and end what is to be ended; a Redis that is away is tried again at the next round."""
+        """Pin up what runs; a Redis that is away is tried again at the next round."""
         streams = [exchange.description for exchange in self._running]
         try:
             if streams:
                 self._pinned = True
                 await self._board.pin(self._worker, streams, self.clock())
-                self._cancel_here(await self._board.cancels(self._worker))
             elif self._pinned:
                 await self._board.take_down(self._worker)
                 self._pinned = False

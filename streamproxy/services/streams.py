@@ -218,8 +218,7 @@ class StreamService:
 
     async def cancel(self, stream_id: str, user_id: str) -> bytes:
         """End the stream, wherever it runs, and return its receipt. Again: the same. NotFoundError if not theirs."""
-        if not self._cancel_here(stream_id, user_id):
-            await self._store.ask_to_cancel(stream_id, user_id)
+        await self.end(stream_id, user_id)
         live = self._recorder.find(stream_id)
         deadline = asyncio.get_running_loop().time() + CANCEL_SECONDS
         while asyncio.get_running_loop().time() < deadline:
@@ -231,6 +230,11 @@ class StreamService:
             await asyncio.sleep(POLL_SECONDS)
         await self.find(stream_id, user_id)
         raise ConflictError("The stream has not ended yet; ask again.", code="stream_ending", retry_after=1)
+
+    async def end(self, stream_id: str, user_id: str) -> None:
+        """End this user's stream: at once if it runs here, else its worker reads the word that is left for it."""
+        if not self._cancel_here(stream_id, user_id):
+            await self._store.ask_to_cancel(stream_id, user_id)
 
     def _cancel_here(self, stream_id: str, user_id: str) -> bool:
         for exchange in self._chat.exchanges():

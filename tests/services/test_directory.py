@@ -9,7 +9,7 @@ import pytest
 from tornado.ioloop import IOLoop
 
 from streamproxy.domain.ports import StreamBoard
-from streamproxy.domain.streams import EndReason, RunningStream
+from streamproxy.domain.streams import RunningStream
 from streamproxy.errors import NotFoundError
 from streamproxy.services.directory import STALE_SECONDS, StreamDirectory
 from streamproxy.services.order import Interruption, Running
@@ -18,27 +18,29 @@ from streamproxy.stores.redis.streamboard import RedisStreamBoard
 
 
 class Exchange:
-    """Runs for ever, and notes how it is ended."""
+    """Runs for ever."""
 
     def __init__(self, stream_id: str) -> None:
         self.description = RunningStream(stream_id, "req_1", "u_1", "bob", "gpt-4o", "/v1/chat/completions", 5.0)
-        self.ended: list[Interruption] = []
 
     def interrupt(self, interruption: Interruption) -> None:
-        self.ended.append(interruption)
+        """Nothing in these tests ends it."""
 
 
 class Worker:
-    """One worker's directory, with the streams it runs."""
+    """One worker's directory, with the streams it runs, and those it was asked to end."""
 
     def __init__(self, name: str, board: StreamBoard, *stream_ids: str) -> None:
         self.now = 1000.0
+        self.ended: list[tuple[str, str]] = []
         self.exchanges = {stream_id: Exchange(stream_id) for stream_id in stream_ids}
-        running = Running()
+        self.running = Running()
         for exchange in self.exchanges.values():
-            running.add(exchange)
-        self.running = running
-        self.directory = StreamDirectory(running, board, worker=name, clock=lambda: self.now)
+            self.running.add(exchange)
+        self.directory = StreamDirectory(self.running, board, end=self._end, worker=name, clock=lambda: self.now)
+
+    async def _end(self, stream_id: str, user_id: str) -> None:
+        self.ended.append((stream_id, user_id))
 
     async def seen(self) -> list[tuple[str, str]]:
         return [(p.worker, p.stream.stream_id) for p in (await self.directory.all())[0]]
@@ -74,20 +76,12 @@ async def test_what_a_killed_worker_left_is_not_shown(board: StreamBoard) -> Non
     assert await here.seen() == []
 
 
-async def test_an_own_stream_is_cancelled_at_once(board: StreamBoard) -> None:
-    here = Worker("a", board, "st_1", "st_2")
-    await here.directory.cancel("st_1")
-    assert here.exchanges["st_1"].ended == [Interruption(EndReason.CANCELLED)]
-    assert here.exchanges["st_2"].ended == []
-
-
-async def test_a_stream_of_another_worker_is_cancelled_when_that_looks(board: StreamBoard) -> None:
-    here, there = Worker("a", board), Worker("b", board, "st_1", "st_2")
+async def test_a_stream_is_ended_for_its_user_wherever_it_runs(board: StreamBoard) -> None:
+    here, there = Worker("a", board, "st_1"), Worker("b", board, "st_2")
     await there.directory.renew()
-    assert (await here.directory.cancel("st_1")).worker == "b"
-    await there.directory.renew()
-    assert there.exchanges["st_1"].ended == [Interruption(EndReason.CANCELLED)]
-    assert there.exchanges["st_2"].ended == []
+    assert (await here.directory.cancel("st_1")).worker == "a"
+    assert (await here.directory.cancel("st_2")).worker == "b"
+    assert here.ended == [("st_1", "u_1"), ("st_2", "u_1")]
 
 
 async def test_a_stream_that_nobody_runs_is_not_found(board: StreamBoard) -> None:
@@ -103,5 +97,5 @@ async def test_without_redis_a_worker_knows_its_own_and_says_that_this_is_not_al
     assert [p.stream.stream_id for p in placed] == ["st_1"]
     assert not complete
     await here.directory.cancel("st_1")
-    assert here.exchanges["st_1"].ended
+    assert here.ended == [("st_1", "u_1")]
     await link.close()

@@ -25,7 +25,6 @@ that no session or request id can spell another key.
     sp:{cancellations}:asked           ZSET    "stream principal" to be cancelled, until (µs)
     sp:{principal}:idempotency:<hash>  STRING  the stream that a client's key stands for
     sp:{board}:streams                 HASH    by worker: when it was written, and its running streams, as JSON
-    sp:{board}:cancel:<worker>         SET     ids of the streams that this worker is asked to end, for 10 s
     sp:{keys}:tallies                  HASH    <id>:requests, :errors, :last (code), :at of provider keys
     sp:{keys}:probe:<id>               STRING  somebody probes this key, or has done so lately
     sp:{key:<id>}:…                    limits of one provider key, kinds as above
@@ -71,11 +70,6 @@ def lock_key(ref: SessionRef) -> str:
 def queue_keys(ref: SessionRef) -> tuple[str, str]:
     """Who waits for a session: arrivals, deadlines."""
     return _of_session(ref, "queue"), _of_session(ref, "waiting")
-
-
-def cancels_key(worker: str) -> str:
-    """The streams that *worker* is asked to end."""
-    return f"sp:{{board}}:cancel:{worker}"
 
 
 def _of_session(ref: SessionRef, kind: str) -> str:

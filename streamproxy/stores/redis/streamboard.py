@@ -1,4 +1,4 @@
-"""The streams that run on all workers, as each worker last pinned them up, and requests to end some of them.
+"""The streams that run on all workers, as each worker last pinned them up.
 
 One HASH holds a field a worker. A worker that was killed leaves its field behind: readers see how old it is, and it
 goes for good when nobody has pinned anything up for a day.
@@ -11,12 +11,10 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from streamproxy.domain.streams import RunningStream
-from streamproxy.stores.redis import STREAM_BOARD, cancels_key
+from streamproxy.stores.redis import STREAM_BOARD
 from streamproxy.stores.redis.connect import RedisLink
 
 LIFE_SECONDS = 86_400
-# A worker looks every second: what it has not seen by then it will not see, and a stream id is never used again.
-CANCEL_SECONDS = 10
 
 
 class RedisStreamBoard:
@@ -39,12 +37,3 @@ class RedisStreamBoard:
         answer = await self._link.command("HGETALL", STREAM_BOARD)
         kind = tuple[float, tuple[RunningStream, ...]]
         return {worker.decode(): msgspec.json.decode(value, type=kind) for worker, value in answer.items()}
-
-    async def ask_cancel(self, worker: str, stream_id: str) -> None:
-        """Leave word for *worker*, who reads it within two seconds or never."""
-        await self._link.command("SADD", cancels_key(worker), stream_id)
-        await self._link.command("EXPIRE", cancels_key(worker), CANCEL_SECONDS)
-
-    async def cancels(self, worker: str) -> Sequence[str]:
-        """The streams that *worker* was lately asked to end, those included that have ended."""
-        return [stream_id.decode() for stream_id in await self._link.command("SMEMBERS", cancels_key(worker))]

@@ -1,4 +1,4 @@
-"""The board of running streams: each worker's list, and requests to end streams."""
+"""The board of running streams: each worker's own list."""
 
 from __future__ import annotations
 
@@ -21,11 +21,3 @@ async def test_each_worker_reads_what_all_pinned_up_last(link: RedisLink) -> Non
     assert found[there] == (3.0, ())
     await board.take_down(here)
     assert here not in await board.read()
-
-
-async def test_a_request_to_end_a_stream_reaches_its_worker_only(link: RedisLink) -> None:
-    board, here, there = RedisStreamBoard(link), uuid4().hex, uuid4().hex
-    await board.ask_cancel(here, "st_1")
-    await board.ask_cancel(here, "st_1")
-    assert await board.cancels(here) == ["st_1"]
-    assert await board.cancels(there) == []
