@@ -15,7 +15,7 @@ from streamproxy.dialects.base import Failure
 from streamproxy.dialects.retryafter import retry_after
 from streamproxy.dialects.words import Words, read_words
 from streamproxy.domain.keypool import KeyState, Verdict
-from streamproxy.errors import RateLimitError, UpstreamError, UpstreamRejectedError
+from streamproxy.errors import RateLimitError, UpstreamError, UpstreamKeyError, UpstreamRejectedError
 from streamproxy.log import redact
 
 # Where the provider names no time: long enough to let a burst pass, short enough to lose little.
@@ -64,19 +64,21 @@ def classify(rules: Sequence[Rule], status: int, headers: Headers, body: bytes) 
 
 
 def _key_dead(_status: int, _headers: Headers, words: Words) -> Failure:
-    error = UpstreamError("the upstream does not accept our key", code="upstream_key_refused")
-    verdict = Verdict(KeyState.DISABLED, None, words.code or "invalid_api_key")
+    error = UpstreamKeyError("the upstream does not accept our key", explained=bool(words.message))
+    verdict = Verdict(KeyState.DISABLED, None, words.code or "invalid_api_key", _said(words))
     return Failure(error, verdict, another_key=True)
 
 
-def _key_unfit(_status: int, _headers: Headers, _words: Words) -> Failure:
-    error = UpstreamError("the upstream does not accept our key", code="upstream_key_refused")
+def _key_unfit(_status: int, _headers: Headers, words: Words) -> Failure:
+    error = UpstreamKeyError("the upstream does not accept our key", explained=bool(words.message))
     return Failure(error, another_key=True)
 
 
-def _no_money(_status: int, _headers: Headers, _words: Words) -> Failure:
-    error = UpstreamError("the upstream account is out of quota", code="upstream_quota")
-    return Failure(error, Verdict(KeyState.PARKED, PARKED, "insufficient_quota"), another_key=True)
+def _no_money(_status: int, _headers: Headers, words: Words) -> Failure:
+    error = UpstreamKeyError(
+        "the upstream account is out of quota", code="upstream_quota", explained=bool(words.message)
+    )
+    return Failure(error, Verdict(KeyState.PARKED, PARKED, "insufficient_quota", _said(words)), another_key=True)
 
 
 def _too_many(_status: int, headers: Headers, _words: Words) -> Failure:
@@ -99,7 +101,7 @@ def _broken(status: int, headers: Headers, _words: Words) -> Failure:
 
 
 def _callers_fault(status: int, _headers: Headers, words: Words) -> Failure:
-    said = redact(words.message)[:LONGEST_MESSAGE] or "the upstream refuses this request"
+    said = _said(words) or "the upstream refuses this request"
     # An error inside a 200, or one that a gateway dressed as its own.
     honest = status if 400 <= status < 500 else 400
     return Failure(UpstreamRejectedError(said, status=honest, code=words.code or None, param=words.param))
@@ -107,6 +109,11 @@ def _callers_fault(status: int, _headers: Headers, words: Words) -> Failure:
 
 def _ours(status: int, _headers: Headers, _words: Words) -> Failure:
     return Failure(UpstreamError(f"the upstream answered with status {status}", code="upstream_rejected"))
+
+
+def _said(words: Words) -> str:
+    """The upstream's words, cleaned of anything that looks like a credential."""
+    return redact(words.message)[:LONGEST_MESSAGE]
 
 
 def _wait(headers: Headers) -> float | None:

@@ -27,6 +27,7 @@ from streamproxy.handlers.answering import AnsweringHandler
 from streamproxy.handlers.compat.asking import question
 from streamproxy.handlers.compat.faults import is_upstream_fault
 from streamproxy.services.exchange import Exchange
+from streamproxy.services.failover import CallFailedError
 from streamproxy.services.order import Interruption, Order
 from streamproxy.wire.body import decoded, text, typed
 
@@ -39,7 +40,6 @@ USED_UP = "次数已用完"
 # Longer ones are refused by the body's own bound before.
 LONGEST_TEXT: Final = 10_000_000
 LONGEST_OPENID: Final = 128
-_KEY_CODES = frozenset({"upstream_key_refused", "upstream_quota"})
 _CONVERSATION_ID = re.compile(r"[\x21-\x7e]{1,64}")
 # No X-Session-Id has a slash: conversations and the sessions of other ways in never meet.
 _SESSION_PREFIX = "message/"
@@ -123,10 +123,12 @@ def parse_question(body: bytes) -> Asked:
 def _errinfo(error: StreamProxyError) -> str:
     if error.code == "questions_used_up":
         return USED_UP
-    if isinstance(error, UpstreamKeyError) and not error.explained:
+    # An empty pool: its keys are refused, out of quota, or resting. This request may just have lost it the last one.
+    lost = error.__cause__.failure.error if isinstance(error.__cause__, CallFailedError) else None
+    refused = lost if isinstance(error, NoKeyAvailableError) else error
+    if isinstance(refused, UpstreamKeyError) and not refused.explained:
         return NO_KEY_AND_NO_WORD
-    # Of an empty pool, too: its keys are refused, out of quota, or resting because of it.
-    if error.code in _KEY_CODES or isinstance(error, NoKeyAvailableError):
+    if isinstance(error, UpstreamKeyError | NoKeyAvailableError):
         return NO_KEY
     return UPSTREAM_FAILED if is_upstream_fault(error) else FAILED
 
