@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.admin.conftest import Caller
 from tests.contract.shapes import assert_error
-from tests.support.http import Client
+from tests.support.http import Client, Connection
+from tests.support.proxies import StartProxy
 from tests.support.steps import say, stall
 from tests.support.upstream import ScriptedUpstream
+
+
+async def _rest(connection: Connection) -> bytes:
+    """The body to its end."""
+    pieces = []
+    while piece := await connection.piece():
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 async def test_a_running_stream_is_shown_until_it_ends(
@@ -53,10 +64,7 @@ async def test_a_cancelled_stream_ends_validly_and_its_upstream_is_closed(
     cancelled = await admin.ask("DELETE", f"/admin/streams/{stream_id}")
     assert cancelled.status == 202
     assert cancelled.json["id"] == stream_id
-    rest = [first]
-    while piece := await connection.piece():
-        rest.append(piece)
-    text = b"".join(rest)
+    text = first + await _rest(connection)
     assert text.count(b"data: [DONE]\n\n") == 1
     assert text.endswith(b"data: [DONE]\n\n")
     assert b'"finish_reason":"stop"' in text
@@ -82,3 +90,24 @@ async def test_a_request_cancelled_before_its_answer_is_told_so(
 async def test_what_does_not_run_is_a_404(admin: Client) -> None:
     answer = await admin.ask("DELETE", "/admin/streams/st_nothing")
     assert assert_error(answer, 404)["code"] == "stream_not_found"
+
+
+async def test_streams_of_every_worker_are_shown_and_ended(start_proxy: StartProxy, upstream: ScriptedUpstream) -> None:
+    """Whichever worker answers the admin."""
+    proxy = start_proxy(SERVER__WORKERS="2")
+    proxy.command("user", "add", "root", "--role", "admin")
+    admin = Client(proxy.port, proxy.command("apitoken", "issue", "root").strip())
+    upstream.script(say("Hel"), stall())
+    running: list[Connection] = []
+    shown: list[dict[str, Any]] = []
+    while len({stream["worker"] for stream in shown}) < 2:
+        running.append(await admin.open_chat())
+        await running[-1].head()
+        while len(shown) < len(running):
+            shown = (await admin.ask("GET", "/admin/streams")).json["data"]
+    for stream in shown:
+        answer = await admin.ask("DELETE", f"/admin/streams/{stream['id']}")
+        assert (answer.status, answer.json["worker"]) == (202, stream["worker"])
+    for connection in running:
+        assert (await _rest(connection)).endswith(b"data: [DONE]\n\n")
+    admin.close()
