@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import unicodedata
+from itertools import accumulate, pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,11 +29,11 @@ def listed(lines: list[str]) -> WordList:
     return words
 
 
-def beginnings(words: WordList, text: str) -> dict[int, int]:
+def beginnings(words: WordList, text: str, *, last: bool = True) -> dict[int, int]:
     """Where phrases begin in *text*, and where the first of each ends."""
     searched, origins = words.searched(text)
-    patterns = [pattern for pattern in (words.patterns, words.boundary_patterns) if pattern is not None]
-    found = [match.span() for pattern in patterns for match in pattern.finditer(searched, overlapped=True)]
+    patterns = [words.patterns, words.boundary_patterns if last else None]
+    found = [m.span() for pattern in patterns if pattern for m in pattern.finditer(searched, overlapped=True)]
     # A letter and its marks are shown together.
     ends = [min(origin for origin in origins if origin > origins[end - 1]) for _, end in found]
     return {origins[begin]: end for (begin, _), end in sorted(zip(found, ends, strict=True), reverse=True)}
@@ -44,7 +44,7 @@ def cut_texts(draw: st.DrawFn, texts: st.SearchStrategy[str] = TEXTS) -> list[st
     """A text in pieces."""
     text = draw(texts)
     cuts = sorted(draw(st.sets(st.integers(0, len(text)), max_size=12)) | {0, len(text)})
-    return [text[a:b] for a, b in itertools.pairwise(cuts)]
+    return [text[a:b] for a, b in pairwise(cuts)]
 
 
 @given(lines=LINES, pieces=cut_texts())
@@ -62,6 +62,10 @@ def test_what_is_shown_is_the_text_up_to_the_first_phrase(lines: list[str], piec
         shown = window.safe
     window.look(last=True)
     begins = beginnings(words, text)
+    # What is a phrase now counts, also when a mark that follows makes another letter of its last.
+    for end in accumulate(map(len, pieces)):
+        certain = beginnings(words, text[:end], last=False)
+        begins |= {begin: stop for begin, stop in certain.items() if begin not in begins}
     assert window.safe in (begins or {len(text)})
     assert all(end > window.safe for end in begins.values())
     assert shown <= window.safe
