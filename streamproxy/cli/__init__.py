@@ -13,6 +13,7 @@ from streamproxy.cli.apitokens import apitoken
 from streamproxy.cli.bearers import token
 from streamproxy.cli.configuration import check_config, migrate_command
 from streamproxy.cli.group import Commands
+from streamproxy.cli.keys import key
 from streamproxy.cli.serving import demo_model, serve
 from streamproxy.cli.usage import usage
 from streamproxy.cli.users import user
@@ -31,9 +32,10 @@ def main() -> None:
       streamproxy serve                      start it
       streamproxy user add alice             make an account
       streamproxy apitoken issue alice       a key for OpenAI's SDKs
+      streamproxy key add default            connect a provider
       streamproxy usage alice                what she consumed
     """
 
 
-for command in (serve, user, token, apitoken, usage, check_config, migrate_command, demo_model):
+for command in (serve, user, token, apitoken, key, usage, check_config, migrate_command, demo_model):
     main.add_command(command)

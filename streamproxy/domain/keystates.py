@@ -7,17 +7,25 @@ left before the status changed is old news.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from streamproxy.domain.keypool import HEALTHY, KeyState, KeyStatus, Verdict
+from streamproxy.log import redact
 
 Rule: TypeAlias = Callable[[KeyStatus], KeyStatus]
 
 # A key whose upstream fails so often in a row cools down: Envoy's consecutive_5xx, by the same reasoning.
 # https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/outlier
 FAILURES_IN_A_ROW = 5
+LONGEST_WORDS = 300
+# Providers choose their codes: one that is none is not kept.
+UNREADABLE = "unreadable_code"
+_CODE = re.compile(r"[a-z0-9_]{1,40}")
+_KEY_LIKE = re.compile(r"(?=[A-Za-z_+=*.~-]*\d)[A-Za-z0-9_+=*.~-]{12,}")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _GRAVITY = {KeyState.HEALTHY: 0, KeyState.COOLING: 1, KeyState.PARKED: 2, KeyState.DISABLED: 3}
 
 
@@ -37,8 +45,7 @@ class Tally:
 
 def found(verdict: Verdict, *, began: float, now: float) -> Rule:
     """A provider's answer to a request that left at *began* says how the key stands."""
-    until = 0.0 if verdict.seconds is None else now + verdict.seconds
-    news = KeyStatus(verdict.state, until, verdict.reason, verdict.message, now)
+    news = _status(verdict, now)
 
     def rule(old: KeyStatus) -> KeyStatus:
         if _brought_back(old, began):
@@ -75,9 +82,14 @@ def answered(now: float) -> Rule:
     return rule
 
 
+def enabled(*, now: float) -> Rule:
+    """A person says that the key works."""
+    return lambda _old: replace(HEALTHY, changed=now)
+
+
 def restored(seen: KeyStatus, *, now: float) -> Rule:
     """A probe succeeded that was made because of *seen*: nothing is restored that changed meanwhile."""
-    return lambda old: replace(HEALTHY, changed=now) if old == seen else old
+    return lambda old: replace(HEALTHY, changed=now) if old == seen and old.state is not KeyState.HEALTHY else old
 
 
 def still(seen: KeyStatus, verdict: Verdict | None, *, now: float, wait: float) -> Rule:
@@ -87,7 +99,7 @@ def still(seen: KeyStatus, verdict: Verdict | None, *, now: float, wait: float) 
         if old != seen:
             return old
         if verdict is not None and _GRAVITY[verdict.state] > _GRAVITY[old.state]:
-            return KeyStatus(verdict.state, 0.0, verdict.reason, verdict.message, now, old.setbacks)
+            return replace(_status(verdict, now), setbacks=old.setbacks)
         return replace(old, until=max(old.until, now + wait)) if old.state is KeyState.PARKED else old
 
     return rule
@@ -96,6 +108,20 @@ def still(seen: KeyStatus, verdict: Verdict | None, *, now: float, wait: float) 
 def merged(mine: KeyStatus) -> Rule:
     """What a worker knows meets what the store knows: the later of the two holds."""
     return lambda old: mine if mine.changed > old.changed else old
+
+
+def kept_words(message: str) -> str:
+    """What a provider said about a key, for whoever looks after it: nothing secret, no control character, not long.
+
+    A word with a digit in it that is as long as a key is taken for one, whatever it looks like.
+    """
+    return _CONTROLS.sub(" ", _KEY_LIKE.sub("***", redact(message)))[:LONGEST_WORDS]
+
+
+def _status(verdict: Verdict, now: float) -> KeyStatus:
+    until = 0.0 if verdict.seconds is None else now + verdict.seconds
+    reason = verdict.reason if _CODE.fullmatch(verdict.reason) else UNREADABLE
+    return KeyStatus(verdict.state, until, reason, kept_words(verdict.message), now)
 
 
 def _brought_back(status: KeyStatus, began: float) -> bool:

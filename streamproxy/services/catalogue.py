@@ -58,6 +58,12 @@ class Catalogue:
             found = (self._last_resort,)
         return Provision(found, frozenset(await self._keys.held()))
 
+    async def names(self) -> list[str]:
+        """The upstreams that a key may be for."""
+        spare = [self._spare] if self._spare is not None else []
+        known = [*self._fixed, *spare, *await self._upstreams.all()]
+        return list(dict.fromkeys(entry.upstream.name for entry in known))
+
     def _warn(self, stored: Iterable[StoredKey]) -> None:
         for key in stored:
             if key.secret is None and key.id not in self._unreadable:
