@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -17,8 +18,10 @@ from tornado.ioloop import IOLoop
 from streamproxy.domain.identity import Role
 from streamproxy.domain.ports import User
 from streamproxy.services.auth import Authenticator
+from streamproxy.services.chatapi_tokens import ChatApiTokens
 from streamproxy.stores.sql.connect import Database, open_sql
 from streamproxy.stores.sql.credentials import SqlCredentials
+from streamproxy.stores.sql.kept_bearers import SqlKeptBearers
 from streamproxy.stores.sql.models import bearers, messages, usage
 from streamproxy.stores.sql.users import SqlUsers
 from tests.support.http import Client
@@ -74,7 +77,9 @@ class Accounts:
     def __init__(self, proxy: ProxyProcess, database: Database) -> None:
         self.database = database
         self.users = SqlUsers(database)
-        self.auth = Authenticator(self.users, SqlCredentials(database), secret=proxy.secret.encode())
+        secret = proxy.secret.encode()
+        self.auth = Authenticator(self.users, SqlCredentials(database), secret=secret)
+        self._tokens = ChatApiTokens(SqlKeptBearers(database), secret=secret, days=30, clock=time.time)
 
     async def user(
         self, *, password: str | None = None, openid: str | None = None, questions: int | None = None
@@ -85,6 +90,10 @@ class Accounts:
 
     async def bearer(self, user: User) -> str:
         return await self.auth.issue_bearer(user, days=1)
+
+    async def chatapi_token(self, user: User) -> str:
+        """What POST /token would hand out."""
+        return (await self._tokens.issue(user)).text
 
     async def left(self, user: User) -> int | None:
         """How many questions the user has left."""
