@@ -27,6 +27,7 @@ from tornado.web import Application
 
 from streamproxy.domain.keypool import Key, Upstream, key_id
 from streamproxy.domain.limits import DayQuota, LimitPolicy, parse_limits
+from streamproxy.domain.money import PriceTable, parse_price
 from streamproxy.handlers import routes
 from streamproxy.handlers.base import NotFoundHandler
 from streamproxy.handlers.cors import Cors
@@ -288,6 +289,10 @@ def _parts(
         reply_reserve=settings.limits.reply_reserve_tokens,
         clock=time.time,
         observe=metrics.observe,
+        prices=PriceTable(
+            {model: parse_price(price) for model, price in settings.models.prices.items()},
+            default=parse_price(settings.models.default_price),
+        ),
     )
 
 

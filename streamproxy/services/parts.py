@@ -28,5 +28,5 @@ class Parts:
     reply_reserve: int
     clock: Callable[[], float]
     observe: Callable[[UsageRecord], None]
-    prices: PriceTable = field(default_factory=lambda: PriceTable({}))
+    prices: PriceTable
     running: Running = field(default_factory=Running)
