@@ -4,7 +4,7 @@
 
     StreamProxyError
      ├─ ConfigurationError
-     ├─ BadRequestError 400 ── ContextLengthError · RequestTooLargeError 413
+     ├─ BadRequestError 400 ── ContextLengthError · ContentPolicyError · RequestTooLargeError 413
      │                        · MethodNotAllowedError 405 · UnsupportedMediaTypeError 415
      ├─ AuthenticationError 401
      ├─ PermissionDeniedError 403
@@ -68,6 +68,12 @@ class ContextLengthError(BadRequestError):
     """What may not be cut is already longer than the model's window."""
 
     code = "context_length_exceeded"
+
+
+class ContentPolicyError(BadRequestError):
+    """Moderation refuses what is asked."""
+
+    code = "content_policy_violation"
 
 
 class RequestTooLargeError(BadRequestError):

@@ -5,8 +5,9 @@ Only used where a token window is configured: it has to read every event while i
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
+from streamproxy.domain.streams import EndReason
 from streamproxy.wire.chat import Transcript
 
 # More is asked for in pieces of this many tokens, so that a long answer costs one call in several
@@ -15,32 +16,40 @@ PIECES = (512, 128, 32)
 
 
 class AnswerBudget:
-    """Lets events pass as long as the tokens in them are covered by what was reserved.
+    """A guard: lets events pass as long as the tokens in them are covered by what was reserved.
 
     *count* gives the tokens of a text, *extend* reserves more and says whether there was room.
     """
 
+    reason = EndReason.BUDGET
+
     def __init__(
         self, *, count: Callable[[str], Awaitable[int]], allowance: int, extend: Callable[[int], Awaitable[bool]]
     ) -> None:
-        self.delivered = Transcript()
-        self.spent = False
+        self.stopped = False
         self._count = count
         self._allowance = allowance
         self._extend = extend
         self._used = 0
 
     async def cut(self, frames: bytes) -> bytes:
-        """The events of *frames* that the budget covers; ``spent`` is true when some were left out."""
+        """The events of *frames* that the budget covers; ``stopped`` is true when some were left out."""
         passed = []
         for event in frames.split(b"\n\n")[:-1]:
             frame = event + b"\n\n"
             if not await self._covers(frame):
-                self.spent = True
+                self.stopped = True
                 break
-            self.delivered.add(frame)
             passed.append(frame)
         return b"".join(passed)
+
+    async def rest(self) -> bytes:
+        """Nothing is ever held back."""
+        return b""
+
+    def unfinished(self) -> Sequence[int]:
+        """The first choice: the only one whose tokens are counted."""
+        return (0,)
 
     async def _covers(self, frame: bytes) -> bool:
         said = Transcript()

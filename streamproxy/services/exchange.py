@@ -35,6 +35,7 @@ from streamproxy.services.budget import AnswerBudget
 from streamproxy.services.calls import Answer, WholeAnswer
 from streamproxy.services.deadlines import Deadlines
 from streamproxy.services.failover import Attempts
+from streamproxy.services.guards import Guard, Guards
 from streamproxy.services.holding import Holding
 from streamproxy.services.order import Interruption, Order
 from streamproxy.services.outcome import Outcome
@@ -42,8 +43,12 @@ from streamproxy.services.parts import Parts
 from streamproxy.services.prompt import Prompt
 from streamproxy.services.relay import Identity
 from streamproxy.wire.chat import Transcript
+from streamproxy.wire.plain import PlainRequest
 
 log = logging.getLogger(__name__)
+
+# What a client reads where we ended the answer; it was stopped by somebody otherwise.
+_FINISH_REASONS = {EndReason.BUDGET: "length", EndReason.FILTERED: "content_filter"}
 
 
 class Exchange:
@@ -62,6 +67,7 @@ class Exchange:
         self._asked_upstream = False
         self._answer: Answer | None = None
         self._whole: WholeAnswer | None = None
+        self._guards: Guards | None = None
         self._deadlines: Deadlines | None = None
         self._interruption: Interruption | None = None
         self._opening: asyncio.Task[Any] | None = None
@@ -113,7 +119,10 @@ class Exchange:
 
     async def reserve(self) -> None:
         """The first step of opening, for who wants to know before the rest whether there is room."""
-        self._parts.calls.check_model(self.order.request.model)
+        parts, request = self._parts, self.order.request
+        parts.calls.check_model(request.model)
+        if parts.moderation is not None:
+            await parts.moderation.check(request)
         await self._holding.reserve()
         self._reserved = True
 
@@ -121,6 +130,8 @@ class Exchange:
         parts, order = self._parts, self.order
         if not self._reserved:
             await self.reserve()
+        if parts.moderation is not None:
+            await parts.moderation.ask_upstream(order.request, trace=order.trace, own_key=order.own_key)
         self.prompt = await self._holding.prompt()
         self._asked_upstream = True
         if order.request.stream:
@@ -154,12 +165,11 @@ class Exchange:
         if self._answer is None:
             raise RuntimeError("frames() before a successful open()")
         answer, relay = self._answer, self._answer.relay
-        budget = await self._budget()
+        self._guards = await self._make_guards()
         try:
             frames = answer.frames
             while True:
-                if budget is not None:
-                    frames = await self._within(budget, answer, frames)
+                frames = await self._passed(frames)
                 if frames:
                     yield frames
                 if relay.ended or relay.failure or self._interruption:
@@ -167,6 +177,8 @@ class Exchange:
                 frames = await self._next_frames(answer)
         except UpstreamError as error:
             relay.break_off(error)
+        if frames := await self._passed(b"", last=True):
+            yield frames
         yield await self._last_frames(answer)
 
     async def _next_frames(self, answer: Answer) -> bytes:
@@ -189,35 +201,51 @@ class Exchange:
         usage = self.usage
         if interruption is None:
             return answer.relay.ending(usage.prompt_tokens, usage.completion_tokens)
-        finish = "length" if interruption.reason is EndReason.BUDGET else "stop"
-        return answer.relay.cutting(finish, usage.prompt_tokens, usage.completion_tokens)
+        stopped_by = self._guards.stopped_by if self._guards is not None else None
+        choices = stopped_by.unfinished() if stopped_by is not None else (0,)
+        finish = _FINISH_REASONS.get(interruption.reason, "stop")
+        return answer.relay.cutting(finish, usage.prompt_tokens, usage.completion_tokens, choices=choices)
 
     async def body(self) -> bytes:
         """The whole answer of a request that does not stream, settled."""
         if self._whole is None:
             raise RuntimeError("body() before a successful open()")
-        await self._conclude(EndReason.FINISH)
+        await self._conclude(EndReason.FILTERED if await self._filtered(self._whole) else EndReason.FINISH)
         return self._whole.body
 
-    async def _budget(self) -> AnswerBudget | None:
-        """A guard on the running answer's tokens, where a token window counts them."""
-        reserved = self._holding.reserved_tokens
-        if reserved is None or self.prompt is None:
-            return None
-        prompts, request = self._parts.prompts, self.order.request
-        return AnswerBudget(
-            count=lambda text: prompts.answer_tokens(request.model, text),
-            allowance=max(reserved - await prompts.tokens(request, self.prompt), 0),
-            extend=self._holding.extend,
-        )
+    async def _filtered(self, whole: WholeAnswer) -> bool:
+        """Whether moderation had to cut the answer; then it is cut."""
+        if self._parts.moderation is None or isinstance(self.order.request, PlainRequest):
+            return False
+        body, cut = await self._parts.moderation.filtered(whole.body)
+        if body is not whole.body:
+            whole.body, whole.transcript = body, Transcript.of_completion(body)
+        return cut
 
-    async def _within(self, budget: AnswerBudget, answer: Answer, frames: bytes) -> bytes:
-        allowed = await budget.cut(frames)
-        if budget.spent:
-            # Kept and counted is what the client got, not what the upstream had already said.
-            answer.relay.transcript = budget.delivered
-            self._interruption = Interruption(EndReason.BUDGET)
-        return allowed
+    async def _make_guards(self) -> Guards | None:
+        """What the answer has to pass: moderation, and a budget where a token window counts its tokens."""
+        parts, request, reserved = self._parts, self.order.request, self._holding.reserved_tokens
+        guards: list[Guard] = []
+        if parts.moderation is not None and (words := parts.moderation.guard()) is not None:
+            guards.append(words)
+        if reserved is not None and self.prompt is not None:
+            budget = AnswerBudget(
+                count=lambda text: parts.prompts.answer_tokens(request.model, text),
+                allowance=max(reserved - await parts.prompts.tokens(request, self.prompt), 0),
+                extend=self._holding.extend,
+            )
+            guards.append(budget)
+        return Guards(guards) if guards else None
+
+    async def _passed(self, frames: bytes, *, last: bool = False) -> bytes:
+        """What of *frames* the guards let pass, and at the *last* what they had held back."""
+        guards = self._guards
+        if guards is None:
+            return frames
+        frames = await guards.rest() if last else await guards.cut(frames)
+        if guards.stopped_by is not None and self._interruption is None:
+            self._interruption = Interruption(guards.stopped_by.reason)
+        return frames
 
     # -- ending -------------------------------------------------------------------------------------
 
@@ -243,7 +271,10 @@ class Exchange:
     def transcript(self) -> Transcript | None:
         """What was said so far, None while there is no answer."""
         if self._answer is not None:
-            return self._answer.relay.transcript
+            # Kept and counted is what the client got, not what the upstream had already said.
+            relay, guards = self._answer.relay, self._guards
+            broken = relay.failure is not None or self._interruption is not None
+            return relay.transcript if guards is None or (guards.complete and not broken) else guards.delivered
         return self._whole.transcript if self._whole is not None else None
 
     def _reason_for(self, error: BaseException | None) -> EndReason:

@@ -11,6 +11,7 @@ from streamproxy.domain.streams import UsageRecord
 from streamproxy.services.admission import Admission
 from streamproxy.services.calls import Calls
 from streamproxy.services.leases import LeaseKeeper
+from streamproxy.services.moderation import Moderation
 from streamproxy.services.order import Running
 from streamproxy.services.prompt import Prompts
 
@@ -29,4 +30,5 @@ class Parts:
     clock: Callable[[], float]
     observe: Callable[[UsageRecord], None]
     prices: PriceTable
+    moderation: Moderation | None = None
     running: Running = field(default_factory=Running)

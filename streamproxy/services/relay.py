@@ -114,12 +114,22 @@ class Relay:
         """The last frames of a finished stream: usage where the client wants it, ``[DONE]``."""
         return self._usage_frame(prompt_tokens, completion_tokens) + sse.DONE
 
-    def cutting(self, finish_reason: str, prompt_tokens: int, completion_tokens: int) -> bytes:
-        """The last frames of a stream that we end ourselves, validly."""
-        chunk = finish_chunk(
-            id=self._own_id(), model=self._identity.model, created=self._identity.created, finish_reason=finish_reason
-        )
-        return sse.frame(chunk) + self.ending(prompt_tokens, completion_tokens)
+    def cutting(
+        self, finish_reason: str, prompt_tokens: int, completion_tokens: int, *, choices: Sequence[int] = (0,)
+    ) -> bytes:
+        """The last frames of a stream that we end ourselves, validly: an end for each of the *choices*."""
+        identity = self._identity
+        ends = [
+            finish_chunk(
+                id=self._own_id(),
+                model=identity.model,
+                created=identity.created,
+                finish_reason=finish_reason,
+                choice=choice,
+            )
+            for choice in choices
+        ]
+        return b"".join(map(sse.frame, ends)) + self.ending(prompt_tokens, completion_tokens)
 
     @staticmethod
     def failing(error: StreamProxyError) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from streamproxy.settings.moderation import Moderation
 from streamproxy.settings.process import Auth, Database, Log, Redis, Server
 from streamproxy.settings.traffic import Compat, Limits, ModelTable, Sessions, Streams
 from streamproxy.settings.upstreams import OPENAI_URL, Upstream, UpstreamEntry
@@ -27,6 +28,7 @@ class Settings(BaseSettings):
     sessions: Sessions = Sessions()
     models: ModelTable = ModelTable()
     streams: Streams = Streams()
+    moderation: Moderation = Moderation()
     compat: Compat = Compat()
     log: Log = Log()
 

@@ -55,10 +55,17 @@ def _count(value: object) -> int | None:
     return None
 
 
-def finish_chunk(*, id: str, model: str, created: int, finish_reason: str) -> bytes:  # noqa: A002 - the field's name
-    """The chunk that ends choice 0. *created* is in epoch seconds."""
-    choice = {"index": 0, "delta": {}, "logprobs": None, "finish_reason": finish_reason}
-    return _encoded_chunk(id, model, created, choices=[choice])
+def finish_chunk(
+    *,
+    id: str,  # noqa: A002 - the field's name
+    model: str,
+    created: int,
+    finish_reason: str,
+    choice: int = 0,
+) -> bytes:
+    """The chunk that ends the choice of this index. *created* is in epoch seconds."""
+    end = {"index": choice, "delta": {}, "logprobs": None, "finish_reason": finish_reason}
+    return _encoded_chunk(id, model, created, choices=[end])
 
 
 def usage_chunk(

@@ -77,47 +77,47 @@ class Transcript:
     @property
     def text(self) -> str:
         """The content."""
-        self._read()
+        self.read()
         return _joined(self._text)
 
     @property
     def refusal(self) -> str:
-        self._read()
+        self.read()
         return _joined(self._refusal)
 
     @property
     def reasoning(self) -> str:
         """What the model thought aloud (``reasoning_content`` or ``reasoning``): billed, never part of a context."""
-        self._read()
+        self.read()
         return _joined(self._reasoning)
 
     @property
     def tool_calls(self) -> list[dict[str, Any]]:
         """The tool calls as far as they have come."""
-        self._read()
+        self.read()
         return self._calls.merged()
 
     @property
     def finish_reason(self) -> str | None:
-        self._read()
+        self.read()
         return self._finish_reason
 
     @property
     def usage(self) -> ReportedUsage | None:
         """The usage reported last, None while there is none that can be meant."""
-        self._read()
+        self.read()
         return self._usage
 
     @property
     def chunks(self) -> int:
         """Events with choices."""
-        self._read()
+        self.read()
         return self._chunks
 
     @property
     def unreadable(self) -> int:
         """Events that were no chunk."""
-        self._read()
+        self.read()
         return self._unreadable
 
     def message(self) -> dict[str, Any] | None:
@@ -133,7 +133,8 @@ class Transcript:
             message["refusal"] = refusal
         return message
 
-    def _read(self) -> None:
+    def read(self) -> None:
+        """Keep the text of the frames added so far instead of the frames, which are some ten times as long."""
         if self._unread:
             frames = b"".join(self._unread)
             self._unread.clear()
