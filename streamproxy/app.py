@@ -17,6 +17,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from random import SystemRandom
 from socket import socket
 from typing import Any
@@ -47,9 +48,11 @@ from streamproxy.services.directory import StreamDirectory
 from streamproxy.services.failover import Failover
 from streamproxy.services.keybook import KeyBook
 from streamproxy.services.keylimits import KeyLimits
+from streamproxy.services.keyring import Keyring
 from streamproxy.services.keys import KeyPool
 from streamproxy.services.leases import LeaseKeeper
 from streamproxy.services.models import ModelList
+from streamproxy.services.moderation import Moderation
 from streamproxy.services.order import EndpointPolicy
 from streamproxy.services.parts import Parts
 from streamproxy.services.pro import ProAccess
@@ -137,8 +140,9 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
         admission = _admission(settings, redis, zone)
         leases = LeaseKeeper(admission, sessions)
         states = RedisKeyStates(redis)
+        catalogue = await _catalogue(settings, database, stack)
         keys = KeyPool(
-            await _catalogue(settings, database, stack),
+            catalogue,
             book=KeyBook(states, clock=time.time, backoff=BACKOFF.compute, watch=metrics),
             limits=KeyLimits(admission, leases),
             changed=transport.meet,
@@ -171,6 +175,15 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
             max_bytes=settings.streams.max_bytes,
             clock=time.time,
         )
+        keyring = partial(
+            Keyring,
+            catalogue,
+            _stored_keys(settings, database),
+            states=states,
+            transport=transport,
+            clock=time.time,
+            retry=settings.upstream.probe_seconds,
+        )
         directory = StreamDirectory(
             parts.running,
             RedisStreamBoard(redis),
@@ -182,7 +195,7 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
             auth=auth,
             chat=chat,
             models=ModelList(keys, transport, clock=time.time),
-            admin=_administration(settings, database=database, directory=directory),
+            admin=_administration(settings, database=database, directory=directory, keyring=keyring),
             cors=Cors(settings.server.cors_origins),
             # Without Redis a worker goes on by itself, unless the settings say that it must not.
             dependencies=(
@@ -293,15 +306,24 @@ def _parts(
             {model: parse_price(price) for model, price in settings.models.prices.items()},
             default=parse_price(settings.models.default_price),
         ),
+        moderation=_moderation(settings, calls),
     )
 
 
-def _administration(settings: Settings, *, database: Database, directory: StreamDirectory) -> Administration:
+def _moderation(settings: Settings, calls: Calls) -> Moderation | None:
+    words, model = settings.moderation.words(), settings.moderation.upstream_model
+    return None if words is None and model is None else Moderation(words, model=model, calls=calls)
+
+
+def _administration(
+    settings: Settings, *, database: Database, directory: StreamDirectory, keyring: Callable[[], Keyring]
+) -> Administration:
     return Administration(
         users=SqlUsers(database),
         credentials=SqlCredentials(database),
         usage=SqlUsageReport(database),
         streams=directory,
+        keyring=keyring,
         bearer_days=settings.auth.token_days,
         clock=time.time,
     )
@@ -389,9 +411,13 @@ async def _catalogue(settings: Settings, database: Database, stack: AsyncExitSta
         fixed,
         spare=spare_upstream(settings),
         last_resort=None if fixed else await _demo(stack),
-        keys=SqlKeys(database, Seal(encryption_secret(settings))),
+        keys=_stored_keys(settings, database),
         upstreams=SqlUpstreams(database),
     )
+
+
+def _stored_keys(settings: Settings, database: Database) -> SqlKeys:
+    return SqlKeys(database, Seal(encryption_secret(settings)))
 
 
 async def _demo(stack: AsyncExitStack) -> Upstream:
