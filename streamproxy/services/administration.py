@@ -7,15 +7,20 @@ from dataclasses import dataclass
 
 from streamproxy.domain.ports import CredentialStore, UsageReport, UserStore
 from streamproxy.services.directory import StreamDirectory
+from streamproxy.services.keyring import Keyring
 
 
 @dataclass(frozen=True, slots=True)
 class Administration:
-    """*bearer_days* is how long a bearer lives unless the admin says otherwise; *clock* gives epoch seconds."""
+    """*keyring* opens one for a request: whether the shared store could be reached is a matter of that request.
+
+    *bearer_days* is how long a bearer lives unless the admin says otherwise; *clock* gives epoch seconds.
+    """
 
     users: UserStore
     credentials: CredentialStore
     usage: UsageReport
     streams: StreamDirectory
+    keyring: Callable[[], Keyring]
     bearer_days: float
     clock: Callable[[], float]

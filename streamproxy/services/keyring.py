@@ -15,7 +15,7 @@ from streamproxy.domain.keypool import HEALTHY, Candidate, Key, KeyState, KeySta
 from streamproxy.domain.keystates import Tally, enabled, found, restored, still
 from streamproxy.domain.limits import LimitPolicy
 from streamproxy.domain.ports import KeyStates, KeyStore, StoredKey, UpstreamTransport
-from streamproxy.errors import BadRequestError, NotFoundError, StoreUnavailableError
+from streamproxy.errors import BadRequestError, ConflictError, NotFoundError, StoreUnavailableError
 from streamproxy.services.catalogue import Catalogue
 from streamproxy.services.probes import probe
 
@@ -120,9 +120,9 @@ class Keyring:
         return key
 
     async def remove(self, key: KnownKey) -> None:
-        """Forget a stored key; BadRequestError for one of the settings."""
+        """Forget a stored key; ConflictError for one of the settings."""
         if not await self._keys.remove(key.id):
-            raise BadRequestError("This key stands in the settings: take it out there, or disable it here.")
+            raise ConflictError("This key stands in the settings: take it out there, or disable it here.")
 
     async def disable(self, key: KnownKey) -> None:
         """Take it out of use until somebody enables it: that outlives every restart."""
@@ -137,7 +137,7 @@ class Keyring:
     async def probe(self, key: KnownKey) -> str:
         """Ask the provider now, and let all workers know; returns our code of what is wrong, empty for nothing."""
         if key.candidate is None:
-            raise BadRequestError("Nothing can be called by this key: its upstream or its secret is gone.")
+            raise ConflictError("Nothing can be called by this key: its upstream or its secret is gone.")
         began = self._clock()
         failure = await probe(self._transport, key.candidate)
         now = self._clock()

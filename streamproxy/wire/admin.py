@@ -20,7 +20,10 @@ Label = Annotated[str, Meta(max_length=64, extra_json_schema={"format": "printab
 OpenId = Annotated[str, Meta(min_length=1, max_length=128, extra_json_schema={"format": "printable"})]
 Email = Annotated[str, Meta(min_length=3, max_length=254, extra_json_schema={"format": "address"})]
 Password = Annotated[str, Meta(min_length=1, max_length=1024)]
-Secret = Annotated[str, Meta(min_length=1, max_length=512, pattern=r"^[\x21-\x7e]+$")]
+Secret = Annotated[str, Meta(min_length=1, max_length=4096, pattern=r"^[\x21-\x7e]+$")]
+LimitsText = Annotated[str, Meta(max_length=256, extra_json_schema={"format": "limits"})]
+Weight = Annotated[int, Meta(ge=1, le=1000)]
+Streams = Annotated[int, Meta(ge=0, le=100_000)]
 Questions = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Days = Annotated[int, Meta(ge=1, le=3650)]
 RoleName = Literal["user", "admin"]
@@ -61,10 +64,14 @@ class NewBearer(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class NewKey(Struct, kw_only=True, forbid_unknown_fields=True):
-    """A provider credential for the upstream of that name."""
+    """A provider credential for the upstream of that name, with a share of its calls and limits of its own."""
 
     upstream: str
     key: Secret
+    weight: Weight = 1
+    requests: LimitsText | None = None
+    tokens: LimitsText | None = None
+    streams: Streams | None = None
 
 
 class KeyPatch(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -155,15 +162,31 @@ class CancelledView(Struct, kw_only=True, tag_field="object", tag="stream.cancel
 
 
 class KeyView(Struct, kw_only=True, tag_field="object", tag="key"):
-    """A provider credential, by its last four characters. *until* is null where the state does not end by itself."""
+    """A provider credential, by its last four characters.
+
+    *held*: a person took it out of use. *until* is when a cool-down or parking ends, null where nothing ends by
+    itself; *reason* is a code of ours, *message* the provider's words. *requests* and *errors* count its calls.
+    """
 
     id: str
     upstream: str
     last4: str
-    source: str
+    source: Literal["settings", "added"]
     state: Literal["healthy", "cooling", "parked", "disabled"]
-    reason: str
+    held: bool
     until: float | None
+    reason: str
+    message: str
+    requests: int
+    errors: int
+    last_error: str
+
+
+class ProbeView(Struct, kw_only=True, tag_field="object", tag="key.probe"):
+    """What a key's provider said just now: *fault* is null when the key works, else a code of ours."""
+
+    id: str
+    fault: str | None
 
 
 _AT = re.compile(r" - at `\$\.?([^`]*)`$")

@@ -15,7 +15,7 @@ CALLS = [
     for pattern, handler in admin_handlers.ROUTES
     for method in sorted(handler.methods() - {"OPTIONS"})
 ]
-LISTS = ["/admin/users", "/admin/tokens", "/admin/usage", "/admin/streams"]
+LISTS = ["/admin/users", "/admin/tokens", "/admin/keys", "/admin/usage", "/admin/streams"]
 
 
 @pytest.mark.parametrize(("method", "path"), CALLS)
