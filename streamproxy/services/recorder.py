@@ -23,13 +23,23 @@ log = logging.getLogger(__name__)
 ROUND_SECONDS = 0.05
 RENEW_SECONDS = 2.0
 AWAY_SECONDS = 0.25
+# While Redis is away ended streams wait here to be written; nobody resumes what is older than this.
+KEEP_SECONDS = 300.0
 
 
 class Recorder:
     """Owns the log of every stream it was given until the ending is written. *fenced* is told of lost ones."""
 
-    def __init__(self, store: StreamLog, *, owner: str, fenced: Callable[[LiveStream], None]) -> None:
+    def __init__(
+        self,
+        store: StreamLog,
+        *,
+        owner: str,
+        fenced: Callable[[LiveStream], None],
+        renew_seconds: float = RENEW_SECONDS,
+    ) -> None:
         self._store = store
+        self._renew_seconds = renew_seconds
         self._owner = owner
         self._fenced = fenced
         self._streams: dict[str, LiveStream] = {}
@@ -57,7 +67,7 @@ class Recorder:
         """Write until cancelled."""
         while True:
             try:
-                async with asyncio.timeout(RENEW_SECONDS / 4):
+                async with asyncio.timeout(self._renew_seconds / 4):
                     await self._news.wait()
             except TimeoutError:
                 pass
@@ -66,6 +76,7 @@ class Recorder:
                 await self.write()
             except StoreUnavailableError:
                 self._news.set()
+                self._forget_old()
                 await asyncio.sleep(AWAY_SECONDS)
             await asyncio.sleep(ROUND_SECONDS)
 
@@ -76,7 +87,7 @@ class Recorder:
         due = [
             (live, piece)
             for live, piece in due
-            if piece.payloads or piece.ending or now - self._renewed[live.head.stream_id] >= RENEW_SECONDS
+            if piece.payloads or piece.ending or now - self._renewed[live.head.stream_id] >= self._renew_seconds
         ]
         if not due:
             return
@@ -105,6 +116,12 @@ class Recorder:
         else:
             live.recorded = result.last
             self._news.set()
+
+    def _forget_old(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for live in self.streams:
+            if live.ending is not None and now - self._renewed[live.head.stream_id] > KEEP_SECONDS:
+                self._drop(live)
 
     def _drop(self, live: LiveStream) -> None:
         self._streams.pop(live.head.stream_id, None)

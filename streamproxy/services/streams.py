@@ -118,6 +118,8 @@ class StreamService:
         live = LiveStream(head, max_bytes=self._max_bytes, changed=self._recorder.changed)
         exchange = self._chat.exchange(order)
         begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # The client may have left before anybody could tell it why the stream does not begin.
+        begun.add_done_callback(lambda future: future.cancelled() or future.exception())
         task = asyncio.create_task(self._drive(live, exchange, begun))
         self._driving[order.stream_id] = (exchange, task)
         task.add_done_callback(lambda _: self._driving.pop(order.stream_id, None))
@@ -202,9 +204,8 @@ class StreamService:
                 if news.ending is not None:
                     return
             if page.state is not StreamState.RUNNING and page.last <= after:
-                if page.last < after:
-                    # This reader had seen events that the log lost with its owner.
-                    yield Piece(after + 1, ending=_lost("owner_lost"))
+                # This reader had seen events that the log lost with its owner.
+                yield Piece(after + 1, ending=_lost("owner_lost"))
                 return
 
     async def seen_all(self, source: Source, after: int) -> bool:

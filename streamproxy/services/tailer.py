@@ -29,8 +29,11 @@ class _Overdue:
 class Tailer:
     """*bury* is called with the id of a stream whose owner is dead."""
 
-    def __init__(self, store: StreamLog, *, bury: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(
+        self, store: StreamLog, *, bury: Callable[[str], Awaitable[None]], patience_seconds: float = PATIENCE_SECONDS
+    ) -> None:
         self._store = store
+        self._patience = patience_seconds
         self._bury = bury
         self._waiting: dict[asyncio.Future[LogPage | None], tuple[str, int]] = {}
         self._overdue: dict[str, _Overdue] = {}
@@ -64,18 +67,23 @@ class Tailer:
             self._overdue.clear()
             return
         for (future, (stream_id, _)), page in zip(waiting, pages, strict=True):
-            if page is None or page.pieces or page.state is not StreamState.RUNNING:
+            if page is not None and (page.pieces or page.state is not StreamState.RUNNING):
                 self._overdue.pop(stream_id, None)
                 if not future.done():
                     future.set_result(page)
-            elif self._is_dead(stream_id, page):
+            elif not self._is_lost(stream_id, page):
+                continue
+            elif page is not None:
                 await self._bury(stream_id)
+            elif not future.done():
+                future.set_result(None)
 
-    def _is_dead(self, stream_id: str, page: LogPage) -> bool:
-        if not page.overdue:
+    def _is_lost(self, stream_id: str, page: LogPage | None) -> bool:
+        """The owner is dead, or the log is gone and no owner brought it back (Redis may have been emptied)."""
+        if page is not None and not page.overdue:
             self._overdue.pop(stream_id, None)
             return False
         now = asyncio.get_running_loop().time()
         seen = self._overdue.setdefault(stream_id, _Overdue(now))
         seen.answers += 1
-        return seen.answers >= GOOD_ANSWERS and now - seen.since >= PATIENCE_SECONDS
+        return seen.answers >= GOOD_ANSWERS and now - seen.since >= self._patience
