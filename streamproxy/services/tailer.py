@@ -54,18 +54,17 @@ class Tailer:
         while True:
             await self._news.wait()
             while self._waiting:
-                await self._round()
+                try:
+                    await self._round()
+                except StoreUnavailableError:
+                    # Not a good answer: nobody is declared dead by it.
+                    self._overdue.clear()
                 await asyncio.sleep(POLL_SECONDS)
             self._news.clear()
 
     async def _round(self) -> None:
         waiting = list(self._waiting.items())
-        try:
-            pages = await self._store.read([wanted for _, wanted in waiting])
-        except StoreUnavailableError:
-            # Not a good answer: nobody is declared dead by it.
-            self._overdue.clear()
-            return
+        pages = await self._store.read([wanted for _, wanted in waiting])
         for (future, (stream_id, _)), page in zip(waiting, pages, strict=True):
             if page is not None and (page.pieces or page.state is not StreamState.RUNNING):
                 self._overdue.pop(stream_id, None)
