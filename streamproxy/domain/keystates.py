@@ -23,7 +23,7 @@ FAILURES_IN_A_ROW = 5
 LONGEST_WORDS = 300
 # Providers choose their codes: one that is none is not kept.
 UNREADABLE = "unreadable_code"
-_CODE = re.compile(r"[a-z0-9_]{1,40}")
+_CODE = re.compile(r"[a-z_]{1,40}")
 _KEY_LIKE = re.compile(r"(?=[A-Za-z_+=*.~-]*\d)[A-Za-z0-9_+=*.~-]{12,}")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _GRAVITY = {KeyState.HEALTHY: 0, KeyState.COOLING: 1, KeyState.PARKED: 2, KeyState.DISABLED: 3}

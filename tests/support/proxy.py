@@ -52,7 +52,7 @@ class ProxyProcess:
         self.port = free_port()
         self.secret = secrets.token_urlsafe(48)
         self.keys = provider_keys()
-        self._folder = folder
+        self.folder = folder
         self._log = folder / "stderr.log"
         self._checked = 0
         self._bearers: dict[str, str] = {}
@@ -78,7 +78,7 @@ class ProxyProcess:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "streamproxy", "serve", "--port", str(self.port)],
                 env=self._environment,
-                cwd=self._folder,
+                cwd=self.folder,
                 stdout=log,
                 stderr=log,
             )
@@ -124,18 +124,23 @@ class ProxyProcess:
         """All that the proxy has written so far."""
         return self._log.read_text(errors="replace")
 
-    def command(self, *arguments: str) -> str:
+    def command(self, *arguments: str, stdin: str = "") -> str:
         """Run another streamproxy command in the same environment and return its standard output."""
-        run = subprocess.run(
+        run = self.run(*arguments, stdin=stdin)
+        assert run.returncode == 0, f"{arguments} exited with {run.returncode}:\n{run.stdout}\n{run.stderr}"
+        return run.stdout
+
+    def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """Run another streamproxy command that may fail."""
+        return subprocess.run(
             [sys.executable, "-m", "streamproxy", *arguments],
             env=self._environment,
-            cwd=self._folder,
+            cwd=self.folder,
+            input=stdin,
             capture_output=True,
             text=True,
             check=False,
         )
-        assert run.returncode == 0, f"{arguments} exited with {run.returncode}:\n{run.stdout}\n{run.stderr}"
-        return run.stdout
 
     def bearer(self, name: str) -> str:
         """A bearer of the user *name*, both made by the real commands when first asked for."""

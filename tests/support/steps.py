@@ -10,7 +10,7 @@ import asyncio
 import json
 import socket
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -203,6 +203,16 @@ def completion_of(text: str, **fields: Any) -> dict[str, Any]:
 def error_of(message: str, *, code: str | None = None, kind: str = "server_error") -> dict[str, Any]:
     """OpenAI's error body."""
     return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+
+
+def by_key(**scripts: Sequence[Step]) -> Step:
+    """Answer by the script of the key that the request came with; named by its last 4 characters."""
+
+    async def step(answer: Answer) -> None:
+        for part in scripts[(answer.request.header("Authorization") or "")[-4:]]:
+            await part(answer)
+
+    return step
 
 
 def echo() -> Step:

@@ -14,6 +14,8 @@ from collections import deque
 
 from tests.support.steps import Answer, Step, UpstreamRequest, echo, reply
 
+# What tests write scripts for.
+SCRIPTED = ("/chat/completions", "/images/generations", "/embeddings")
 # A proxy that holds a connection for ever must fail the test, not hang the run.
 STOP_SECONDS = 5
 
@@ -26,10 +28,11 @@ def listen() -> socket.socket:
 
 
 class ScriptedUpstream:
-    """Answers each chat request by the next queued script, else by the standing one, else by an echo.
+    """Answers each request by the next queued script, else by the standing one, else by an echo.
 
-    The list of models and unknown paths are answered without a script, so that a probe uses none up.
-    *requests* holds every chat request, *running* counts those being answered, *most_running* its peak.
+    A request is one to a ``SCRIPTED`` path: the list of models and unknown paths are answered without a script, so
+    that a probe uses none up; *listing* answers them instead where it is set. *requests* holds every request,
+    *listed* every other one, *running* counts requests being answered, *most_running* its peak.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -41,6 +44,8 @@ class ScriptedUpstream:
         self._faults: list[Exception] = []
         self._server: asyncio.Server | None = None
         self.requests: list[UpstreamRequest] = []
+        self.listed: list[UpstreamRequest] = []
+        self.listing: Step = catalogue
         self.running = 0
         self.most_running = 0
 
@@ -101,8 +106,9 @@ class ScriptedUpstream:
             await asyncio.gather(watch, return_exceptions=True)
 
     async def _play(self, answer: Answer) -> None:
-        if not answer.request.path.endswith("/chat/completions"):
-            await _catalogue(answer)
+        if not answer.request.path.endswith(SCRIPTED):
+            self.listed.append(answer.request)
+            await self.listing(answer)
             return
         self.requests.append(answer.request)
         self._arrived.put_nowait(answer.request)
@@ -116,7 +122,7 @@ class ScriptedUpstream:
             self.running -= 1
 
 
-async def _catalogue(answer: Answer) -> None:
+async def catalogue(answer: Answer) -> None:
     if answer.request.path.endswith("/models"):
         data = [{"id": "scripted", "object": "model", "created": 1, "owned_by": "scripted"}]
         await reply(200, {"object": "list", "data": data})(answer)
