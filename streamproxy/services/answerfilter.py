@@ -90,7 +90,7 @@ class AnswerFilter:
             return
         if any(choice.get("logprobs") for choice in wire_said.choices(chunk)):
             chunk = wire_said.with_choices(chunk, logprobs=None)
-            frame = sse.frame(msgspec.json.encode(chunk))
+            frame = _framed(chunk)
         parts = [self._added(text) for text in texts]
         self._held.append(_Held(frame, chunk, parts))
         for choice in wire_said.choices(chunk):
@@ -127,31 +127,36 @@ class AnswerFilter:
             held = self._held.popleft()
             out.append(held.frame)
             self._note_ends(held.chunk)
-        if self._held and (self.stopped or self._held[0].divisible):
+        if self._held and self.stopped:
+            out.append(self._last(self._held.popleft()))
+        elif self._held and self._held[0].divisible:
             out.append(self._beginning(self._held.popleft()))
         return b"".join(out)
 
     def _beginning(self, held: _Held) -> bytes:
-        """The safe part of an event; unless it was the last one, what is left of it waits on."""
-        shown = rest = held.chunk
-        for part in held.parts:
-            shown = wire_said.with_text(shown, part.said, part.safe)
-            rest = wire_said.with_text(rest, part.said, part.said.text[len(part.safe) :])
-        if not self.stopped:
-            self._held.appendleft(_Held(sse.frame(msgspec.json.encode(rest)), rest, self._left_over(held.parts, rest)))
-        if not any(part.safe for part in held.parts):
-            return b""
-        return sse.frame(msgspec.json.encode(wire_said.with_choices(shown, finish_reason=None)))
+        """The safe part of an event with one text; what is left of that waits on."""
+        [part] = held.parts
+        rest = wire_said.only_text(held.chunk, part.said, part.said.text[len(part.safe) :])
+        [left] = wire_said.texts(rest)
+        waiting = _Part(left, part.window, part.begin + len(part.safe), part.end)
+        self._held.appendleft(_Held(_framed(rest), rest, [waiting]))
+        return _framed(wire_said.with_text(held.chunk, part.said, part.safe))
 
     @staticmethod
-    def _left_over(parts: Sequence[_Part], rest: dict[str, Any]) -> Sequence[_Part]:
-        begins = [part.begin + len(part.safe) for part in parts]
-        return [
-            _Part(said, part.window, begin, part.end)
-            for said, part, begin in zip(wire_said.texts(rest), parts, begins, strict=True)
-        ]
+    def _last(held: _Held) -> bytes:
+        """What is safe of the event that the phrase begins in. Whose end it may bring is ended by us."""
+        if not any(part.safe for part in held.parts):
+            return b""
+        shown = held.chunk
+        for part in held.parts:
+            shown = wire_said.with_text(shown, part.said, part.safe)
+        return _framed(wire_said.with_choices(shown, finish_reason=None))
 
     def _note_ends(self, chunk: dict[str, Any]) -> None:
         for choice in wire_said.choices(chunk):
             if wire_said.finished(choice):
                 self._choices[wire_said.index_of(choice)] = True
+
+
+def _framed(chunk: dict[str, Any]) -> bytes:
+    return sse.frame(msgspec.json.encode(chunk))

@@ -60,10 +60,27 @@ def with_text(chunk: dict[str, Any], said: Said, text: str) -> dict[str, Any]:
     return changed
 
 
+def only_text(chunk: dict[str, Any], said: Said, text: str) -> dict[str, Any]:
+    """A chunk that says *text* where *chunk* says *said*, and nothing else that a reader would hear twice."""
+    _, number, holder, *place = said.place
+    choice = choices(chunk)[int(number)]
+    delta = _alone(choice[str(holder)], tuple(place), text)
+    return {**chunk, "choices": [{"index": said.choice, str(holder): delta, "finish_reason": None}]}
+
+
 def with_choices(chunk: dict[str, Any], **fields: Any) -> dict[str, Any]:
     """*chunk* with *fields* in every choice that has them."""
     changed = [{**one, **{name: fields[name] for name in fields.keys() & one.keys()}} for one in choices(chunk)]
     return {**chunk, "choices": changed}
+
+
+def _alone(value: Any, place: Path, text: str) -> Any:
+    if not place:
+        return text
+    inner = _alone(value[place[0]], place[1:], text)
+    if isinstance(value, list):
+        return [inner]
+    return {**{name: value[name] for name in ("index", "type") if name in value}, place[0]: inner}
 
 
 def _replaced(value: Any, place: Path, text: str) -> Any:
