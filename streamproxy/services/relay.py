@@ -148,7 +148,8 @@ class Relay:
                 start = marked
             else:
                 # A marked event is read by itself, so that its plain neighbours still leave as they are.
-                stop = buffer.find(b"\n\n", start) + 2 if marked == start or self._upstream_id is None else end
+                alone = marked == start or self._upstream_id is None
+                stop = _end_of_event(buffer, start, end) if alone else end
                 frames.append(self._decode(buffer[start:stop]))
                 start = stop
         return b"".join(frames)
@@ -245,10 +246,9 @@ class Relay:
     def _with_our_id(self, data: bytes, chunk: dict[str, Any]) -> bytes:
         """The first chunk's id names the completion, unless another completion had it already."""
         if self._upstream_id is None:
-            found = _ID.search(data)
-            own = chunk.get("id")
-            if found is not None and isinstance(own, str) and own and self._taken_ids.take(own):
-                self._upstream_id, self._id = found[0], own
+            own, spelled = chunk.get("id"), _spelled_id(data, chunk.get("id"))
+            if isinstance(own, str) and spelled is not None and self._taken_ids.take(own):
+                self._upstream_id, self._id = spelled, own
                 return msgspec.json.encode(chunk) if b"\n" in data else data
             # No bytes to look for: from here on every chunk is encoded anew, with our id.
             self._id = self._identity.fallback_id
@@ -284,6 +284,22 @@ class Relay:
                 completion_tokens=completion_tokens,
             )
         )
+
+
+def _end_of_event(buffer: bytes, start: int, end: int) -> int:
+    """Where the event at *start* ends, at *end* when nothing but a stray newline is left."""
+    at = buffer.find(b"\n\n", start, end)
+    return end if at < 0 else at + 2
+
+
+def _spelled_id(data: bytes, own: object) -> bytes | None:
+    """How *data* spells its id *own*, None when that is none. Tool calls have ids too, and may come first."""
+    if not isinstance(own, str) or not own:
+        return None
+    for found in _ID.finditer(data):
+        if msgspec.json.decode(b'"' + found[1] + b'"') == own:
+            return found[0]
+    return None
 
 
 class TakenIds:

@@ -22,7 +22,7 @@ from yarl import URL
 
 from streamproxy.domain.keypool import Upstream
 from streamproxy.errors import UpstreamError, UpstreamTimeoutError
-from streamproxy.upstream.guard import guarded_sockets
+from streamproxy.upstream.guard import AddressRefusedError, guarded_sockets
 
 USER_AGENT = "streamproxy"
 # Gateways send content-security policies and cookies of this size; aiohttp's own bound is 8190 bytes.
@@ -91,6 +91,8 @@ class AiohttpTransport:
                 f"the upstream took no connection within {seconds:g} s", code="upstream_connect_timeout"
             ) from exc
         except aiohttp.ClientConnectorError as exc:
+            if isinstance(exc.os_error, AddressRefusedError):
+                raise _address_refused() from exc
             raise UpstreamError("the upstream cannot be reached", code="upstream_unreachable") from exc
         except (*_BROKEN, ValueError) as exc:
             raise _translated(exc) from exc
@@ -101,7 +103,7 @@ class AiohttpTransport:
             raise RuntimeError("the transport is used before it was entered")
         private = bool(self._private_origins) and str(target.origin()) in self._private_origins
         if target.raw_user is not None or not (private or target.scheme == "https"):
-            raise UpstreamError("the upstream's URL is none that may be called", code="upstream_unreachable")
+            raise _address_refused()
         return self._sessions[private]
 
 
@@ -172,6 +174,10 @@ def _closed(response: aiohttp.ClientResponse) -> asyncio.Future[None] | None:
 def _noticed(closed: asyncio.Future[None]) -> None:
     if not closed.cancelled():
         closed.exception()
+
+
+def _address_refused() -> UpstreamError:
+    return UpstreamError("the upstream has an address that may not be called", code="upstream_address_refused")
 
 
 def _translated(error: Exception) -> UpstreamError:

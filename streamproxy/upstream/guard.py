@@ -20,10 +20,10 @@ log = logging.getLogger(__name__)
 
 
 class AddressRefusedError(OSError):
-    """The address is none that an upstream may have."""
+    """The address is none that an upstream may have. One text for all: aiohappyeyeballs keeps the class then."""
 
-    def __init__(self, address: str) -> None:
-        super().__init__(errno.EACCES, f"an upstream may not be at {address}")
+    def __init__(self) -> None:
+        super().__init__(errno.EACCES, "no upstream may be at this address")
 
 
 def guarded_sockets(*, private: bool) -> Callable[[AddrInfoType], socket.socket]:
@@ -34,7 +34,7 @@ def guarded_sockets(*, private: bool) -> Callable[[AddrInfoType], socket.socket]
         address = str(place[0])
         if not is_allowed(address, private=private):
             log.error("refused to connect an upstream at %s: a private address needs allow_private = true", address)
-            raise AddressRefusedError(address)
+            raise AddressRefusedError
         return socket.socket(family=family, type=kind, proto=protocol)
 
     return open_socket

@@ -1,0 +1,96 @@
+"""What a client sees of an upstream's bytes, without a socket between: the relay driven as an exchange drives it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from streamproxy.dialects.base import Translator
+from streamproxy.services.relay import Identity, Relay, TakenIds
+from tests.support.http import DONE, split_frames
+
+IDENTITY = Identity("chatcmpl-st_ours", "asked-for", 1_700_000_000)
+# What the exchange would have counted where the upstream does not say.
+COUNTED = (3, 2)
+MAX_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A client's stream. *error* is the code of its error event, *usage* what the ledger would get."""
+
+    body: bytes
+    text: str
+    reasoning: str
+    finish_reason: str | None
+    usage: tuple[int, int, int] | None
+    error: str | None
+
+    @property
+    def frames(self) -> list[bytes]:
+        return split_frames(self.body)
+
+    @property
+    def chunks(self) -> list[dict[str, Any]]:
+        """The values of all chunks, neither the error event nor the end mark."""
+        return [value for value in self.values if "choices" in value]
+
+    @property
+    def values(self) -> list[dict[str, Any]]:
+        """The values of all events but the end mark."""
+        return [json.loads(frame[6:]) for frame in self.frames if frame != DONE]
+
+
+def cut_at(data: bytes, places: Iterable[int]) -> list[bytes]:
+    """*data* in pieces, cut at *places*."""
+    marks = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
+    return [data[start:stop] for start, stop in itertools.pairwise(marks)]
+
+
+def seen(
+    batches: Sequence[bytes],
+    *,
+    include_usage: bool = False,
+    translator: Translator | None = None,
+    taken: Sequence[str] = (),
+    max_bytes: int = MAX_BYTES,
+) -> View:
+    """The view of a client when the upstream sends *batches* and ends; *taken* are ids of earlier completions."""
+    ids = TakenIds()
+    for name in taken:
+        ids.take(name)
+    relay = Relay(IDENTITY, include_usage=include_usage, taken_ids=ids, max_bytes=max_bytes, translator=translator)
+    frames = [relay.feed(batch) for batch in batches]
+    relay.finish_input()
+    frames.append(relay.ending(*COUNTED) if relay.failure is None else relay.failing(relay.failure))
+    said = relay.transcript
+    usage = said.usage
+    return View(
+        body=b"".join(frames),
+        text=said.text,
+        reasoning=said.reasoning,
+        finish_reason=said.finish_reason,
+        usage=None if usage is None else (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens),
+        error=None if relay.failure is None else relay.failure.code,
+    )
+
+
+def assert_family_a(view: View, *, include_usage: bool) -> None:
+    """CONTRACTS A1: what holds for every stream, whatever the upstream was."""
+    frames = view.frames  # raises at the first byte that is no frame of one data line
+    assert frames[-1] == DONE
+    assert frames.count(DONE) == 1
+    chunks = view.chunks
+    assert len({chunk["id"] for chunk in chunks}) <= 1
+    assert all(isinstance(chunk["choices"], list) for chunk in chunks)
+    errors = [value for value in view.values if "choices" not in value]
+    assert [value["error"]["code"] for value in errors] == ([] if view.error is None else [view.error])
+    told = [chunk for chunk in chunks if chunk.get("usage") is not None]
+    if view.error is None and include_usage:
+        assert told == chunks[-1:]
+        assert told[0]["choices"] == []
+    else:
+        assert told == []
