@@ -190,6 +190,11 @@ class Server(ProxyProcess):
             users = [await accounts.auth.add_user(name) for name in names]
             return [Person(user.id, user.name, await accounts.auth.issue_bearer(user, days=1)) for user in users]
 
+    async def api_token(self, person: Person) -> str:
+        """A new API token of *person*."""
+        async with self.accounts() as accounts:
+            return (await accounts.auth.issue_api_token(await accounts.named(person.name)))[0]
+
     # -- what lasts ---------------------------------------------------------------------------------------
 
     async def rows(self, query: str, **values: object) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import secrets
 from collections.abc import Iterator
@@ -198,7 +197,7 @@ async def test_nothing_secret_and_nothing_said_is_in_the_log(
     planted = {
         what: f"planted{what}{secrets.token_hex(6)}" for what in ("prompt", "answer", "query", "error", "broken")
     }
-    api_token: str = (await asyncio.to_thread(server.command, "apitoken", "issue", person.name)).strip()
+    api_token = await server.api_token(person)
     wrong_bearer = f"Bearer wrong-{secrets.token_hex(12)}"
     key = server.keys[0]
     scripts: list[tuple[Step, ...]] = [
