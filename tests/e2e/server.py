@@ -73,7 +73,6 @@ class Server(ProxyProcess):
         )
         self.redis_server = redis_server
         self.workers = workers
-        self.data = folder
         self._options = ["--workers", str(workers)]
         if port_per_worker:
             self.port = consecutive_ports(workers)
@@ -87,7 +86,7 @@ class Server(ProxyProcess):
         """Start and wait for every port to be ready."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._command, env=self._environment, cwd=self._folder, stdout=log, stderr=log
+                self._command, env=self._environment, cwd=self.folder, stdout=log, stderr=log
             )
         try:
             wait_until(self._all_ready, "every worker is ready", START_SECONDS)
@@ -105,7 +104,7 @@ class Server(ProxyProcess):
         return subprocess.run(
             self._command,
             env=self._environment,
-            cwd=self._folder,
+            cwd=self.folder,
             capture_output=True,
             text=True,
             check=False,
