@@ -46,7 +46,7 @@ def _palette(seed: bytes) -> bytes:
 def _pixels(width: int, height: int) -> bytes:
     """A diagonal: each row is the one above, one pixel further along the ramp."""
     last = width + height - 2 or 1
-    ramp = bytes(at * (_PALETTE - 1) // last for at in range(width + height))
+    ramp = bytes(at * (_PALETTE - 1) // last for at in range(width + height - 1))
     packer = zlib.compressobj(6)
     rows = [packer.compress(b"\x00" + ramp[y : y + width]) for y in range(height)]
     return b"".join([*rows, packer.flush()])

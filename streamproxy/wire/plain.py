@@ -97,8 +97,8 @@ def count_answers(body: bytes, member: str) -> int | None:
 
 def _inputs(value: Any) -> tuple[list[str], int | None]:
     """The texts of ``input``, or the number of tokens it came as: a text, texts, tokens or lists of tokens."""
-    inputs = value if isinstance(value, list) else [value]
-    if not 1 <= len(inputs) <= MAX_INPUTS and not _is_tokens(inputs):
+    inputs = [value] if isinstance(value, str) else value
+    if not isinstance(inputs, list) or (not 1 <= len(inputs) <= MAX_INPUTS and not _is_tokens(inputs)):
         raise BadRequestError(f"input is required: 1 to {MAX_INPUTS} texts", param="input")
     if all(isinstance(text, str) and text for text in inputs):
         return inputs, None
