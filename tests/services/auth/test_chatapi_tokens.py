@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from streamproxy.domain.identity import Role
 from streamproxy.domain.ports import KeptBearer, User
 from streamproxy.errors import AuthenticationError
 from streamproxy.services.auth import Authenticator
+from streamproxy.services.bearers import Bearer, Bearers, Kind
 from streamproxy.services.chatapi_tokens import ChatApiTokens
 from streamproxy.stores.sql.connect import Database
 from streamproxy.stores.sql.kept_bearers import SqlKeptBearers
@@ -89,6 +91,14 @@ async def test_neither_opens_what_the_other_is_for(tokens: ChatApiTokens, auth: 
     assert await code_of(auth.authenticate(None, cookie=token.text)) == "invalid_api_key"
     assert await code_of(tokens.authenticate(f"Bearer {bearer}")) == "unknown_token"
     assert (await auth.authenticate(f"Bearer {bearer}")).id == bob.id
+
+
+async def test_another_kind_of_bearer_with_the_kept_id_is_none_of_them(
+    tokens: ChatApiTokens, kept: SqlKeptBearers, clock: Clock, bob: User
+) -> None:
+    await kept.keep(replace(ROW, user_id=bob.id))
+    forged = Bearers(SECRET, clock=clock).text(Bearer(Kind.ACCESS, bob.id, ROW.jti, ROW.expires), issued=ROW.issued)
+    assert await code_of(tokens.authenticate(f"Bearer {forged}")) == "unknown_token"
 
 
 async def test_with_another_secret_it_is_garbage(
