@@ -40,10 +40,11 @@ from streamproxy.services.admission import Admission, OnRedisDown
 from streamproxy.services.auth import Authenticator
 from streamproxy.services.bearers import Bearers
 from streamproxy.services.billing import Billing
-from streamproxy.services.calls import Calls, Timeouts
+from streamproxy.services.calls import Calls
 from streamproxy.services.catalogue import Catalogue
 from streamproxy.services.chat import ChatService
 from streamproxy.services.chatapi_tokens import ChatApiTokens
+from streamproxy.services.deadlines import Timeouts
 from streamproxy.services.directory import StreamDirectory
 from streamproxy.services.failover import Failover
 from streamproxy.services.keybook import KeyBook

@@ -13,7 +13,8 @@ from streamproxy.dialects import dialect_of
 from streamproxy.dialects.base import Call, Failure
 from streamproxy.domain.keypool import Candidate
 from streamproxy.domain.ports import UpstreamReply, UpstreamTransport
-from streamproxy.errors import UpstreamError, UpstreamTimeoutError
+from streamproxy.errors import StreamProxyError, UpstreamError, UpstreamRejectedError, UpstreamTimeoutError
+from streamproxy.services.deadlines import Timeouts, at_most, idle_error
 from streamproxy.services.failover import AnyLease, Attempts, CallFailedError, Failover, give_back
 from streamproxy.services.keys import KeyPool
 from streamproxy.services.ownkey import own_error, own_lease
@@ -32,23 +33,24 @@ LONGEST_PICTURES = 64 << 20
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Seconds. *first_event* runs from the request to the first event, *idle* between two events."""
-
-    first_event: float
-    idle: float
-    total: float
-
-
 @dataclass(slots=True)
 class Answer:
-    """A stream whose first event has come: *frames* are the first for the client."""
+    """A stream whose first event has come: *frames* are the first for the client. *asked* is the loop's time."""
 
     lease: AnyLease
     reply: UpstreamReply
     relay: Relay
     frames: bytes
+    asked: float
+
+    @property
+    def error(self) -> StreamProxyError | None:
+        """What broke the stream off, for the client. What the upstream says of the caller's request is passed on."""
+        if self.relay.failed_event:
+            said = _failure(self.lease, self.reply, self.relay.failed_event).error
+            if isinstance(said, UpstreamRejectedError):
+                return said
+        return self.relay.failure
 
 
 @dataclass(slots=True)
@@ -98,7 +100,8 @@ class Calls:
         """Open a stream and wait for its first event, noting *attempts*. With *own_key* only that key is used."""
 
         async def attempt(lease: AnyLease) -> Answer:
-            async with asyncio.timeout(self.timeouts.first_event):
+            asked = asyncio.get_running_loop().time()
+            async with self.timeouts.until_first_event():
                 reply = await self._open(lease, request, prompt, trace)
                 relay = Relay(
                     identity,
@@ -112,7 +115,7 @@ class Calls:
                 except BaseException:
                     reply.close()
                     raise
-                return Answer(lease, reply, relay, frames)
+                return Answer(lease, reply, relay, frames, asked)
 
         return await self._answered(request.model, attempt, attempts, own_key)
 
@@ -128,7 +131,7 @@ class Calls:
         """Ask without streaming and wait for the whole answer. *attempts* and *own_key* as in ``stream``."""
 
         async def attempt(lease: AnyLease) -> WholeAnswer:
-            async with asyncio.timeout(self.timeouts.total):
+            async with self.timeouts.until_the_end():
                 reply = await self._open(lease, request, prompt, trace)
                 try:
                     answer = await self._read_whole(lease, reply, request)
@@ -208,14 +211,14 @@ class Calls:
             return _failure(lease, reply, seen)
         return Failure(UpstreamError("the upstream sent no event", code="upstream_empty"), another_key=True)
 
-    @staticmethod
-    async def _read_whole(lease: AnyLease, reply: UpstreamReply, request: AnyRequest) -> WholeAnswer:
+    async def _read_whole(self, lease: AnyLease, reply: UpstreamReply, request: AnyRequest) -> WholeAnswer:
         """The answer, when it is one: otherwise CallFailedError with what it means."""
+        idle = self.timeouts.idle
         if isinstance(request, PlainRequest):
-            body = await _body(reply, LONGEST_PICTURES if request.pictures else LONGEST_ANSWER)
+            body = await _body(reply, LONGEST_PICTURES if request.pictures else LONGEST_ANSWER, idle=idle)
             count = count_answers(body, request.answers)
         else:
-            body = dialect_of(lease.candidate.upstream).completion(await _body(reply, LONGEST_ANSWER))
+            body = dialect_of(lease.candidate.upstream).completion(await _body(reply, LONGEST_ANSWER, idle=idle))
             count = count_answers(body, "choices")
         if count is None:
             raise CallFailedError(_failure(lease, reply, body))
@@ -248,13 +251,23 @@ def _failure(lease: AnyLease, reply: UpstreamReply, body: bytes) -> Failure:
     return dialect_of(candidate.upstream).failure(reply.status, reply.headers, clean)
 
 
-async def _body(reply: UpstreamReply, longest: int) -> bytes:
-    """The whole body; UpstreamError ``upstream_answer_too_large`` beyond *longest* bytes."""
+async def _body(reply: UpstreamReply, longest: int, *, idle: float | None = None) -> bytes:
+    """The whole body; UpstreamError ``upstream_answer_too_large`` beyond *longest* bytes.
+
+    *idle* bounds the silence, in seconds, once the body has begun. DeepSeek sends blank lines while its model is
+    busy: they are no beginning.
+    """
     parts: list[bytes] = []
-    size = 0
-    while batch := await reply.batch():
+    size, begun = 0, False
+    while batch := await (_soon(reply, idle) if begun and idle is not None else reply.batch()):
         size += len(batch)
         if size > longest:
             raise UpstreamError("the upstream's answer is too large", code="upstream_answer_too_large")
         parts.append(batch)
+        begun = begun or not batch.isspace()
     return b"".join(parts)
+
+
+async def _soon(reply: UpstreamReply, seconds: float) -> bytes:
+    async with at_most(seconds, idle_error):
+        return await reply.batch()

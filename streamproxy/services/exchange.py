@@ -144,7 +144,7 @@ class Exchange:
                 attempts=self.attempts,
                 own_key=order.own_key,
             )
-            self._deadlines = Deadlines(parts.calls.timeouts, self._out_of_time)
+            self._deadlines = Deadlines(parts.calls.timeouts, self._out_of_time, started=self._answer.asked)
         else:
             self._whole = await parts.calls.whole(
                 order.request, self.prompt, trace=order.trace, attempts=self.attempts, own_key=order.own_key
@@ -162,16 +162,19 @@ class Exchange:
 
     async def frames(self) -> AsyncGenerator[bytes, None]:
         """The answer as whole events, the ending included. Raises nothing of the upstream's."""
-        if self._answer is None:
+        if self._answer is None or self._deadlines is None:
             raise RuntimeError("frames() before a successful open()")
-        answer, relay = self._answer, self._answer.relay
+        answer, relay, deadlines = self._answer, self._answer.relay, self._deadlines
         self._guards = await self._make_guards()
         try:
             frames = answer.frames
             while True:
                 frames = await self._passed(frames)
                 if frames:
+                    # While the client takes them, nobody waits for the upstream.
+                    deadlines.pause()
                     yield frames
+                    deadlines.touch()
                 if relay.ended or relay.failure or self._interruption:
                     break
                 frames = await self._next_frames(answer)
@@ -193,7 +196,7 @@ class Exchange:
 
     async def _last_frames(self, answer: Answer) -> bytes:
         interruption = self._interruption
-        error = answer.relay.failure if interruption is None else interruption.error
+        error = answer.error if interruption is None else interruption.error
         if error is not None:
             await self._conclude(EndReason.UPSTREAM_ERROR if interruption is None else interruption.reason, error)
             return answer.relay.failing(error)

@@ -96,12 +96,8 @@ class Failover:
         attempts.begin(lease.candidate)
         try:
             outcome = await attempt(lease)
-        except TimeoutError as exc:
-            failed = self._timed_out(exc)
         except UpstreamError as exc:
-            # The connection failed: before the head came, a fresh one may do (the pool's may have been stale).
-            failed = CallFailedError(Failure(exc, another_key=True), same_key=exc.code == "upstream_disconnected")
-            failed.__cause__ = exc
+            failed = self._unanswered(exc)
         except CallFailedError as exc:
             failed = exc
         except BaseException:
@@ -113,10 +109,13 @@ class Failover:
         await give_back(lease, failed.failure)
         raise failed
 
-    def _timed_out(self, cause: TimeoutError) -> CallFailedError:
-        error = UpstreamTimeoutError("the upstream took too long to begin", code="upstream_first_event_timeout")
-        failed = CallFailedError(Failure(error, another_key=self._retry_timeouts))
-        failed.__cause__ = cause
+    def _unanswered(self, error: UpstreamError) -> CallFailedError:
+        """The connection failed or a time limit passed; where the request had been sent by then, it may be billed."""
+        late = isinstance(error, UpstreamTimeoutError) and error.code not in _NOT_SENT
+        failure = Failure(error, another_key=self._retry_timeouts or not late)
+        # Before the head came, a fresh connection may do: the pool's may have been stale.
+        failed = CallFailedError(failure, same_key=error.code == "upstream_disconnected")
+        failed.__cause__ = error
         return failed
 
 
