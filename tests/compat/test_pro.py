@@ -21,6 +21,7 @@ from streamproxy.stores.sql.ledger import SqlLedger
 from streamproxy.stores.sql.models import usage
 from tests.compat.conftest import Accounts
 from tests.compat.injections import INJECTIONS
+from tests.e2e.facts import until
 from tests.support.http import Client, Reply
 from tests.support.proxy import ProxyProcess
 from tests.support.steps import completion_of, done, error_of, event, finish, reply, say, tokens
@@ -340,7 +341,13 @@ async def test_a_streamed_answer_costs_the_same(former_pro: Pro, upstream: Scrip
     last = event({"choices": [], "usage": tokens(20, 30)})
     upstream.script(say("hello"), finish(), last, done())
     await former_pro.ask(stream=True)
-    assert (await former_pro.balance()).json["data"] == {"total": 0.0, "balance": -0.08, "used": 0.08}
+
+    async def paid() -> bool:
+        data: dict[str, float] = (await former_pro.balance()).json["data"]
+        return data == {"total": 0.0, "balance": -0.08, "used": 0.08}
+
+    # The row is written behind the end of the stream.
+    await until(paid, "20 tokens of input and 30 of output are paid")
 
 
 async def test_thirty_calls_at_once_are_all_paid(former_pro: Pro, upstream: ScriptedUpstream) -> None:
