@@ -43,9 +43,10 @@ def run(*arguments: str, **environ: str) -> Result:
 def test_the_commands_of_the_fixed_surface_exist() -> None:
     assert {" ".join(path) for path in ALL} == {
         *("serve", "check-config", "migrate", "demo-model", "usage"),
-        *("user", "user add", "user list", "user disable"),
+        *("user", "user add", "user list", "user disable", "user grant"),
         *("token", "token issue"),
         *("apitoken", "apitoken issue", "apitoken list", "apitoken revoke"),
+        *("key", "key add", "key list", "key disable", "key enable", "key probe", "key remove"),
     }
 
 

@@ -100,4 +100,5 @@ def _plain(client: redis.Redis, name: bytes) -> list[bytes]:
     """The fields of a hash: a dump may be compressed."""
     if client.type(name) != b"hash":
         return []
-    return [part for pair in client.hgetall(name).items() for part in pair]
+    fields: dict[bytes, bytes] = client.hgetall(name)  # type: ignore[assignment] # str too, by its types
+    return [*fields.keys(), *fields.values()]
