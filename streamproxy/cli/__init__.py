@@ -13,6 +13,7 @@ from streamproxy.cli.apitokens import apitoken
 from streamproxy.cli.bearers import token
 from streamproxy.cli.configuration import check_config, migrate_command
 from streamproxy.cli.group import Commands
+from streamproxy.cli.imports import import_group
 from streamproxy.cli.keys import key
 from streamproxy.cli.serving import demo_model, serve
 from streamproxy.cli.usage import usage
@@ -37,5 +38,5 @@ def main() -> None:
     """
 
 
-for command in (serve, user, token, apitoken, key, usage, check_config, migrate_command, demo_model):
+for command in (serve, user, token, apitoken, key, usage, import_group, check_config, migrate_command, demo_model):
     main.add_command(command)

@@ -55,6 +55,8 @@ async def open_accounts(settings: Settings) -> AsyncIterator[Accounts]:
         auth = Authenticator(users, credentials, secret=auth_secret(settings))
         stack.callback(auth.close)
         ledger = SqlLedger(database)
+        await ledger.start()
+        stack.push_async_callback(ledger.close)
         billing = Billing(ledger, SqlGrants(database), clock=time.time)
         yield Accounts(users=users, credentials=credentials, ledger=ledger, billing=billing, auth=auth)
 

@@ -140,9 +140,24 @@ class Authenticator:
         questions: int | None = None,
     ) -> User:
         """A new account. BadRequestError names what is wrong in ``param``, ConflictError when the name is taken."""
+        user = await self.new_user(name, password=password, role=role, openid=openid, email=email, questions=questions)
+        await self._users.add(user)
+        return user
+
+    async def new_user(
+        self,
+        name: str,
+        *,
+        password: str | None = None,
+        role: Role = Role.USER,
+        openid: str | None = None,
+        email: str | None = None,
+        questions: int | None = None,
+    ) -> User:
+        """The account as ``add_user`` would make it, checked and not kept."""
         if role is Role.GUEST:
             raise BadRequestError("role must be user or admin: guests have no account", param="role")
-        user = User(
+        return User(
             id=accounts.new_user_id(),
             name=accounts.checked_name(name),
             role=role,
@@ -153,8 +168,6 @@ class Authenticator:
             password_hash=None if password is None else await self._passwords.hash(password),
             created=self._clock(),
         )
-        await self._users.add(user)
-        return user
 
     async def change(self, user: User, changes: UserChanges) -> None:
         """Change the account. Who is disabled or gets a new password is signed out everywhere, for good."""

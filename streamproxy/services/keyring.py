@@ -108,16 +108,30 @@ class Keyring:
 
         NotFoundError for an upstream that nobody configured, ConflictError for a key that is there already.
         """
+        await self.check(upstream, secret)
+        plain = Key(key_id(upstream, secret), secret)
+        key = StoredKey(plain.id, upstream, secret, plain.last4, weight, limits, self._clock())
+        await self._keys.add(key)
+        return key
+
+    async def check(self, upstream: str, secret: str) -> None:
+        """What ``add`` asks of a key before it is kept."""
         if _SECRET.fullmatch(secret) is None:
             raise BadRequestError("A key is 1 to 4096 visible ASCII characters.", code="invalid_key", param="key")
         names = await self._catalogue.names()
         if upstream not in names:
             known = ", ".join(names)
             raise NotFoundError(f"There is no upstream {upstream!r}, only {known}.", code="upstream_not_found")
-        plain = Key(key_id(upstream, secret), secret)
-        key = StoredKey(plain.id, upstream, secret, plain.last4, weight, limits, self._clock())
-        await self._keys.add(key)
-        return key
+
+    async def count(self, key: StoredKey, requests: int) -> bool:
+        """Add calls that were made elsewhere to what the key was used for; False when the counts are out of reach."""
+        if self._states is None:
+            return False
+        try:
+            await self._states.count({key.id: Tally(requests=requests)})
+        except StoreUnavailableError:
+            return False
+        return True
 
     async def remove(self, key: KnownKey) -> None:
         """Forget a stored key; ConflictError for one of the settings."""
