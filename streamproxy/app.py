@@ -107,6 +107,7 @@ class Start:
     settings: Settings
     secret: bytes
     redis_url: str
+    tokenizer: Tokenizer
     worker: int = 0
 
 
@@ -139,9 +140,9 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
         metrics = Metrics()
         sessions = _sessions(settings, redis)
         admission = _admission(settings, redis, zone)
-        leases = LeaseKeeper(admission, sessions)
+        leases = LeaseKeeper(admission, sessions, rebuild=settings.sessions.rebuild)
         states = RedisKeyStates(redis)
-        catalogue = await _catalogue(settings, database, stack)
+        catalogue = await _catalogue(settings, database, stack, start.tokenizer)
         keys = KeyPool(
             catalogue,
             book=KeyBook(states, clock=time.time, backoff=BACKOFF.compute, watch=metrics),
@@ -161,6 +162,7 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
             ledger=ledger,
             calls=_calls(settings, keys, transport),
             metrics=metrics,
+            tokenizer=start.tokenizer,
         )
         chat = ChatService(parts)
         stream_log = RedisStreamLog(
@@ -203,7 +205,7 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
                 Dependency("sql", database, required=True),
                 Dependency("redis", redis, required=settings.limits.on_redis_down == "closed"),
             ),
-            metrics=lambda: metrics.exposition(running=chat.running),
+            metrics=lambda: metrics.exposition(running=chat.running, redis_available=redis.available),
             cookie=settings.auth.cookie,
             guest=settings.guest_allowed,
             max_body_bytes=settings.server.max_body_bytes,
@@ -290,12 +292,13 @@ def _parts(
     ledger: SqlLedger,
     calls: Calls,
     metrics: Metrics,
+    tokenizer: Tokenizer,
 ) -> Parts:
     return Parts(
         admission=admission,
         leases=leases,
         prompts=Prompts(
-            _prompt_policy(settings), sessions=sessions, ledger=ledger, counters=Tokenizer(), clock=time.time
+            _prompt_policy(settings), sessions=sessions, ledger=ledger, counters=tokenizer, clock=time.time
         ),
         calls=calls,
         sessions=sessions,
@@ -405,13 +408,13 @@ def _chatapi(start: Start, database: Database, zone: ZoneInfo) -> ChatApiFeature
     )
 
 
-async def _catalogue(settings: Settings, database: Database, stack: AsyncExitStack) -> Catalogue:
+async def _catalogue(settings: Settings, database: Database, stack: AsyncExitStack, tokenizer: Tokenizer) -> Catalogue:
     """The configured upstreams and those in the database; the demo model while there are none."""
     fixed = configured_upstreams(settings)
     return Catalogue(
         fixed,
         spare=spare_upstream(settings),
-        last_resort=None if fixed else await _demo(stack),
+        last_resort=None if fixed else await _demo(stack, tokenizer),
         keys=_stored_keys(settings, database),
         upstreams=SqlUpstreams(database),
     )
@@ -421,10 +424,10 @@ def _stored_keys(settings: Settings, database: Database) -> SqlKeys:
     return SqlKeys(database, Seal(encryption_secret(settings)))
 
 
-async def _demo(stack: AsyncExitStack) -> Upstream:
+async def _demo(stack: AsyncExitStack, tokenizer: Tokenizer) -> Upstream:
     from streamproxy.demo import start_demo
 
-    demo = await start_demo()
+    demo = await start_demo(counters=tokenizer)
     stack.push_async_callback(demo.close)
     log.warning("no upstream is configured: the built-in demo model answers (set OPENAI_API_KEY for a real one)")
     return Upstream("demo", "openai", demo.base_url, {"*": "*"}, (Key(key_id("demo", ""), ""),), allow_private=True)

@@ -66,7 +66,9 @@ def setup_logging(level: str, format: str | None = None) -> None:  # noqa: A002 
     handler.setFormatter(TextFormatter() if format == "text" else JsonFormatter())
     handler.addFilter(RedactingFilter())
     root.addHandler(handler)
-    root.setLevel(level)
+    # At DEBUG libraries log what they carry (aiosqlite every bound value, prompts among them): only we go so low.
+    root.setLevel(max(logging.getLevelNamesMapping()[level], logging.INFO))
+    logging.getLogger("streamproxy").setLevel(level)
     logging.captureWarnings(capture=True)
 
 

@@ -37,6 +37,12 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        self._redis = Gauge(
+            "streamproxy_redis_available",
+            "0 while a worker's circuit breaker keeps calls away from Redis.",
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
         self._tokens = Counter("streamproxy_tokens", "Tokens used.", ["kind", "estimated"], registry=registry)
         self._first_token = Histogram(
             "streamproxy_time_to_first_event_seconds",
@@ -86,7 +92,8 @@ class Metrics:
         if record.ttft_ms is not None:
             self._first_token.observe(record.ttft_ms / 1000)
 
-    def exposition(self, *, running: int) -> bytes:
-        """Prometheus text of all workers; *running* is this worker's."""
+    def exposition(self, *, running: int, redis_available: bool) -> bytes:
+        """Prometheus text of all workers; the arguments are this worker's."""
         self._running.set(running)
+        self._redis.set(redis_available)
         return generate_latest(self._registry)

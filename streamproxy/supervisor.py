@@ -43,14 +43,24 @@ class _Process:
 class Supervisor:
     """*count* processes of *body*. *stop_seconds* after it was asked to stop, a process is killed.
 
-    *tend* is called at every turn of the loop, for whatever else has to be kept alive.
+    *tend* is called at every turn of the loop, for whatever else has to be kept alive; *stopping* once, when the
+    end begins.
     """
 
-    def __init__(self, body: Body, *, count: int, stop_seconds: float, tend: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        body: Body,
+        *,
+        count: int,
+        stop_seconds: float,
+        tend: Callable[[], None],
+        stopping: Callable[[], None],
+    ) -> None:
         self._body = body
         self._count = count
         self._stop_seconds = stop_seconds
         self._tend = tend
+        self._on_stopping = stopping
         self._processes: dict[int, _Process] = {}
         self._due = dict.fromkeys(range(count), 0.0)
         self._to_replace: list[int] = []
@@ -74,6 +84,8 @@ class Supervisor:
             log.info("restarting the workers one after another")
             self._to_replace = [p.pid for p in self._processes.values() if p.asked_to_stop is None]
         elif number in (signal.SIGTERM, signal.SIGINT):
+            if not self._stopping:
+                self._on_stopping()
             self._stopping = True
             for process in self._processes.values():
                 self._ask_to_stop(process)

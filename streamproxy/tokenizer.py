@@ -40,12 +40,25 @@ _SLICE = 65_536
 _IN_WORDS = ascii_letters + " "
 
 
+# What the models of today use; older ones are estimated anyway unless TIKTOKEN_CACHE_DIR holds their tables.
+SHIPPED_ENCODINGS = ("o200k_base", "cl100k_base")
+
+
 class Tokenizer:
     """Fills ``domain.tokens.TokenCounters``. *folder* holds rank tables named as tiktoken's cache names them."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder or Path(os.environ.get("TIKTOKEN_CACHE_DIR") or SHIPPED)
+        self._loaded: dict[str, TokenCounter] = {}
         self._loads: dict[str, asyncio.Task[TokenCounter]] = {}
+
+    def preload(self) -> None:
+        """Load the shipped encodings now: before the workers are forked, who then share them.
+
+        Loading one in a busy worker holds the interpreter for half a second, and with it every stream.
+        """
+        for name in SHIPPED_ENCODINGS:
+            self._loaded[name] = self._load(name)
 
     async def counter(self, model: str) -> TokenCounter:
         """The counter for *model*, o200k_base where tiktoken knows no such model.
@@ -56,6 +69,9 @@ class Tokenizer:
             name = encoding_name_for_model(model)
         except KeyError:
             name = DEFAULT_ENCODING
+        loaded = self._loaded.get(name)
+        if loaded is not None:
+            return loaded
         if name not in self._loads:
             self._loads[name] = asyncio.ensure_future(asyncio.to_thread(self._load, name))
         # A caller that is cancelled must not take the others' encoding with it.

@@ -50,6 +50,7 @@ def run(settings: Settings) -> int:
                 count=count,
                 stop_seconds=settings.server.drain_seconds + STOP_MARGIN_SECONDS,
                 tend=redis.tend,
+                stopping=lambda: _close(sockets),
             ).run()
         finally:
             redis.stop()
@@ -61,8 +62,11 @@ def _body(
 ) -> Callable[[int, Callable[[], None]], None]:
     # Imported here and not by the workers: what is in memory before the fork is shared, and starts at once.
     from streamproxy.app import Start, serve
+    from streamproxy.tokenizer import Tokenizer
 
     secret = auth_secret(settings)
+    tokenizer = Tokenizer()
+    tokenizer.preload()
     gc.freeze()
 
     def work(slot: int, ready: Callable[[], None]) -> None:
@@ -70,7 +74,7 @@ def _body(
         for others in sockets:
             for other in others if others is not own else ():
                 other.close()
-        start = Start(settings, secret, redis_url, worker=slot)
+        start = Start(settings, secret, redis_url, tokenizer, worker=slot)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(start, own, ready=ready))
 
@@ -119,6 +123,13 @@ def _bind(settings: Settings) -> list[list[socket.socket]]:
             f"cannot listen on {server.unix_socket or f'{server.host}:{server.port}'}: {exc.strerror}. "
             "Stop what listens there, or choose another with --port or SERVER__PORT"
         ) from exc
+
+
+def _close(sockets: list[list[socket.socket]]) -> None:
+    """Nobody will accept from these any more: a new connection is refused at once instead of waiting for nothing."""
+    for group in sockets:
+        for sock in group:
+            sock.close()
 
 
 def _announce(settings: Settings, count: int) -> None:

@@ -43,6 +43,10 @@ _MESSAGES = {
 }
 
 
+# As many as the breaker of the store counts failures: while it is open, each of them fails at once.
+TRIES = 3
+
+
 class Admission:
     """Reserves before a call and settles after it, by one policy."""
 
@@ -71,13 +75,18 @@ class Admission:
         return Admitted(decision.reservation, decision.standings, refusal)
 
     async def _ask(self, ask: Ask) -> Decision | None:
-        """The store's decision, None for "admit without counting"."""
-        try:
-            return await self._limits.reserve(ask)
-        except StoreUnavailableError:
-            if self._on_redis_down is OnRedisDown.CLOSED:
-                raise
-            return await self._fallback.reserve(ask) if self._on_redis_down is OnRedisDown.LOCAL else None
+        """The store's decision, None for "admit without counting".
+
+        Redis is taken for away only after several tries, which is when the breaker opens: one slow answer, or a
+        moment in which this worker itself was busy, must not have the local count admit what Redis has refused.
+        """
+        for attempt in range(TRIES):
+            try:
+                return await self._limits.reserve(ask)
+            except StoreUnavailableError:
+                if attempt == TRIES - 1 and self._on_redis_down is OnRedisDown.CLOSED:
+                    raise
+        return await self._fallback.reserve(ask) if self._on_redis_down is OnRedisDown.LOCAL else None
 
     async def extend(self, reservation: Reservation | None, tokens: int) -> Reservation | None:
         """*tokens* more for a running answer; None when there is no room."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 
 from streamproxy.domain.limits import Ask, Reservation, Standing
@@ -61,6 +62,7 @@ class Holding:
             return await self._prompt_alone()
         # From here on the turn may be queued or hold the session: whatever happens, it has to be left.
         self._session = SessionRef(order.principal.id, order.session_id)
+        await parts.leases.catch_up(self._session)
         prompt = await parts.prompts.in_session(order.request, self._session, order.stream_id)
         parts.leases.hold_turn(order.stream_id, self._session)
         await self._reserve_context(prompt)
@@ -108,12 +110,14 @@ class Holding:
         if self._session is None:
             return
         parts, stream_id, answer = self._parts, self._order.stream_id, outcome.answer
-        try:
-            if answer is None or outcome.prompt is None:
+        if answer is None or outcome.prompt is None:
+            with contextlib.suppress(StoreUnavailableError):
                 await parts.sessions.leave(self._session, stream_id)
-                return
-            messages = (*outcome.prompt.said, answer)
-            tokens = await parts.prompts.turn_tokens(self._order.request.model, messages)
-            await parts.sessions.append(self._session, Turn(stream_id, messages, tokens), outcome.prompt.system)
+            return
+        messages = (*outcome.prompt.said, answer)
+        turn = Turn(stream_id, messages, await parts.prompts.turn_tokens(self._order.request.model, messages))
+        try:
+            await parts.sessions.append(self._session, turn, outcome.prompt.system)
         except StoreUnavailableError:
-            log.warning("a turn is not in its session: Redis is away; it is in the history")
+            log.warning("a turn waits for its session: Redis is away")
+            parts.leases.keep_turn(self._session, turn, outcome.prompt.system)

@@ -11,23 +11,27 @@ import logging
 
 from streamproxy.domain.limits import Reservation
 from streamproxy.domain.ports import SessionStore
-from streamproxy.domain.sessions import SessionRef
+from streamproxy.domain.sessions import Message, SessionRef, Turn
 from streamproxy.errors import StoreUnavailableError
 from streamproxy.services.admission import Admission
 
 log = logging.getLogger(__name__)
 
 RENEW_SECONDS = 2.0
+# Sessions whose newest turns wait in this worker for Redis to come back.
+MOST_UNSAID = 1000
 
 
 class LeaseKeeper:
     """All that this worker's running streams hold, by stream id."""
 
-    def __init__(self, admission: Admission, sessions: SessionStore) -> None:
+    def __init__(self, admission: Admission, sessions: SessionStore, *, rebuild: bool) -> None:
+        self._rebuild = rebuild
         self._admission = admission
         self._sessions = sessions
         self._reservations: dict[str, Reservation] = {}
         self._turns: dict[str, SessionRef] = {}
+        self._unsaid: dict[SessionRef, list[tuple[Turn, Message | None]]] = {}
 
     def hold_place(self, stream_id: str, reservation: Reservation | None) -> None:
         if reservation is not None and reservation.ask.policy.streams:
@@ -40,9 +44,36 @@ class LeaseKeeper:
         self._reservations.pop(stream_id, None)
         self._turns.pop(stream_id, None)
 
+    def keep_turn(self, session: SessionRef, turn: Turn, system: Message | None) -> None:
+        """A turn that Redis did not take: it is appended as soon as Redis is back. The oldest are forgotten first."""
+        self._unsaid.setdefault(session, []).append((turn, system))
+        if len(self._unsaid) > MOST_UNSAID:
+            del self._unsaid[next(iter(self._unsaid))]
+
+    async def catch_up(self, session: SessionRef) -> None:
+        """Append what the session missed while Redis was away; nothing happens while it still is.
+
+        A session that Redis lost altogether is left to be rebuilt from the history, where these turns are too.
+        """
+        missed = self._unsaid.get(session)
+        if missed is None:
+            return
+        try:
+            if self._rebuild and await self._sessions.read(session) is None:
+                missed.clear()
+            while missed:
+                turn, system = missed[0]
+                await self._sessions.append(session, turn, system)
+                missed.pop(0)
+        except StoreUnavailableError:
+            return
+        self._unsaid.pop(session, None)
+
     async def renew(self) -> None:
         """Renew everything once; a Redis that is away is tried again at the next round."""
         try:
+            for session in list(self._unsaid):
+                await self.catch_up(session)
             if self._reservations:
                 await self._admission.renew(list(self._reservations.values()))
             if self._turns:

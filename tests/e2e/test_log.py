@@ -181,10 +181,7 @@ async def test_every_request_has_an_id_of_its_own(server: Server, speak: Speak, 
     "name",
     [
         "server",
-        pytest.param(
-            "talkative",
-            marks=pytest.mark.xfail(strict=True, reason="at DEBUG aiosqlite logs the values that are written"),
-        ),
+        "talkative",
     ],
     ids=["INFO", "DEBUG"],
 )

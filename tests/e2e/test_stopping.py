@@ -62,7 +62,6 @@ async def test_a_running_stream_finishes_and_is_recorded_and_the_exit_code_is_0(
     assert (await server.history(person))[-1]["message"] == assistant("Well, that is all.")
 
 
-@pytest.mark.xfail(strict=True, reason="the parent still holds the sockets: a new connection hangs until it ends")
 async def test_while_it_drains_a_new_connection_is_refused(
     launch: Launch, speak: Speak, upstream: ScriptedUpstream
 ) -> None:

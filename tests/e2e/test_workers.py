@@ -167,7 +167,6 @@ async def test_a_killed_embedded_redis_is_started_again(
     assert (await ask(speak(server, person), "x", "session")).status == 200
 
 
-@pytest.mark.xfail(strict=True, reason="a Redis that the running supervisor starts inherits its blocked signals")
 async def test_an_embedded_redis_that_was_started_again_can_be_stopped_like_the_first(server: Server) -> None:
     """By SIGTERM, as the supervisor stops it at its own end: where that fails the end takes 5 s longer."""
     former = server.redis_pid()

@@ -140,6 +140,8 @@ def _dies_with_parent() -> Callable[[], None] | None:
 
     def bind() -> None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        # The supervisor waits for signals with all of them blocked, and children inherit that.
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         if os.getppid() != parent:
             os._exit(1)
 
