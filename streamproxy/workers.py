@@ -61,7 +61,8 @@ def _body(
     settings: Settings, redis_url: str, sockets: list[list[socket.socket]]
 ) -> Callable[[int, Callable[[], None]], None]:
     # Imported here and not by the workers: what is in memory before the fork is shared, and starts at once.
-    from streamproxy.app import Start, serve
+    from streamproxy.app import serve
+    from streamproxy.composition.start import Start
     from streamproxy.tokenizer import Tokenizer
 
     secret = auth_secret(settings)
