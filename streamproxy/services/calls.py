@@ -60,7 +60,6 @@ class WholeAnswer:
     lease: AnyLease
     body: bytes
     transcript: Transcript
-    attempts: int = 1
     images: int = 0
 
 

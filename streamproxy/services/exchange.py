@@ -156,7 +156,8 @@ class Exchange:
         request, prompt = self.order.request, self.prompt
         if prompt is None:
             return 0
-        return await self._parts.prompts.tokens(request, prompt) + (request.reply_tokens or self._parts.reply_reserve)
+        reply = self._parts.reply_reserve if request.reply_tokens is None else request.reply_tokens
+        return await self._parts.prompts.tokens(request, prompt) + reply
 
     # -- answering ----------------------------------------------------------------------------------
 
