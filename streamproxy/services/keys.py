@@ -16,7 +16,17 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from streamproxy.domain.keypool import Candidate, Upstream, Verdict, available, back_at, candidates, choose
+from streamproxy.domain.keypool import (
+    HEALTHY,
+    Candidate,
+    Key,
+    Upstream,
+    Verdict,
+    available,
+    back_at,
+    candidates,
+    choose,
+)
 from streamproxy.domain.limits import Reservation
 from streamproxy.errors import NoKeyAvailableError, NotFoundError, StoreUnavailableError
 from streamproxy.services.catalogue import Catalogue, Provision
@@ -103,6 +113,12 @@ class KeyPool:
     def everything(self) -> list[Candidate]:
         """Every key there is, for no model in particular."""
         return [Candidate(upstream, key, "") for upstream in self.upstreams for key in upstream.keys]
+
+    def spokesman(self, upstream: Upstream) -> Key | None:
+        """A healthy key of *upstream*, to ask what any of them could be asked with."""
+        now, statuses = self._clock(), self.book.statuses
+        fit = (k for k in upstream.keys if not self.held(k.id) and statuses.get(k.id, HEALTHY).healthy(now))
+        return next(fit, None)
 
     def offered(self, model: str) -> list[Candidate]:
         """Every key for *model*; NotFoundError ``model_not_found`` when no upstream serves it."""

@@ -101,9 +101,10 @@ class ModelList:
         return models
 
     async def _ask(self, upstream: Upstream) -> list[Model]:
-        if not upstream.keys:
-            return []
-        call = dialect_of(upstream).models(secret=upstream.keys[0].secret)
+        key = self._keys.spokesman(upstream)
+        if key is None:
+            raise NoKeyAvailableError("No key of this upstream can ask for its models now.")
+        call = dialect_of(upstream).models(secret=key.secret)
         reply = await self._transport.open(upstream.base_url + call.path, headers=call.headers, body=call.body)
         try:
             body = b""
