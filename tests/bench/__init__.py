@@ -1,0 +1,1 @@
+"""The benchmark: ``make bench``. run.py says what is measured and how."""
