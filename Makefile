@@ -56,6 +56,9 @@ soak: setup setup-servers ## the long profile: minutes of silence, hundreds of f
 docs: setup ## write docs/settings.md and docs/errors.md anew from the code
 	$(BIN)/python docs/generate.py
 
+bench: setup setup-servers ## measure nginx and streamproxy side by side, write docs/benchmarks.md
+	$(BIN)/python -m tests.bench.run
+
 setup-servers:
 	@tests/install-servers.sh
 

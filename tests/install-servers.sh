@@ -2,7 +2,7 @@
 # Installs the real servers the tests run against (Debian/Ubuntu), or names what is missing.
 set -euo pipefail
 
-declare -A package=([redis-server]=redis-server [postgres]=postgresql [node]=nodejs [npm]=npm [nginx]=nginx)
+declare -A package=([redis-server]=redis-server [postgres]=postgresql [node]=nodejs [npm]=npm [nginx]=nginx [gcc]=gcc)
 missing=()
 for program in "${!package[@]}"; do
   PATH="$PATH:/usr/sbin:$(echo /usr/lib/postgresql/*/bin | tr ' ' ':')" command -v "$program" >/dev/null \
