@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from streamproxy.handlers import admin, billing, chat, compat, embeddings, health, images, models, page, streams
+from streamproxy.handlers import (
+    admin,
+    billing,
+    chat,
+    compat,
+    embeddings,
+    health,
+    images,
+    models,
+    openapi,
+    page,
+    streams,
+)
 from streamproxy.handlers.base import BaseHandler
 
 
@@ -23,5 +35,6 @@ def routes(families: Collection[str] = tuple(compat.MODULES)) -> list[tuple[str,
         *admin.ROUTES,
         *compat.routes(families),
         *health.ROUTES,
+        *openapi.ROUTES,
         *page.ROUTES,
     ]

@@ -6,14 +6,14 @@ from msgspec import UNSET
 
 from streamproxy.domain.identity import Principal, Role
 from streamproxy.domain.ports import User, UserChanges
-from streamproxy.errors import BadRequestError
+from streamproxy.errors import PermissionDeniedError
 from streamproxy.services.accounts import checked_questions
 from streamproxy.services.auth import Authenticator
 from streamproxy.wire.admin import UserPatch
 
 
 async def change_user(auth: Authenticator, user: User, patch: UserPatch, *, by: Principal) -> None:
-    """Apply *patch* to *user*, all of it or nothing. BadRequestError names the field that cannot be so."""
+    """Apply *patch* to *user*, all of it or nothing. PermissionDeniedError for an end of one's own rights."""
     changes: UserChanges = {}
     if patch.disabled is not UNSET:
         changes["disabled"] = patch.disabled
@@ -32,6 +32,6 @@ def _refuse_own_end(changes: UserChanges, user: User, by: Principal) -> None:
     if user.id != by.id:
         return
     if changes.get("disabled"):
-        raise BadRequestError("You cannot disable your own account.", code="own_account", param="disabled")
+        raise PermissionDeniedError("You cannot disable your own account.", code="own_account", param="disabled")
     if changes.get("role", Role.ADMIN) is not Role.ADMIN:
-        raise BadRequestError("You cannot give up your own role of admin.", code="own_account", param="role")
+        raise PermissionDeniedError("You cannot give up your own role of admin.", code="own_account", param="role")

@@ -15,9 +15,9 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from streamproxy.errors import BadRequestError
 
 # Formats of our own: what the annotation ``format`` means is told in the document's description.
-Name = Annotated[str, Meta(min_length=1, max_length=64, extra_json_schema={"format": "printable"})]
-Label = Annotated[str, Meta(max_length=64, extra_json_schema={"format": "printable"})]
-OpenId = Annotated[str, Meta(min_length=1, max_length=128, extra_json_schema={"format": "printable"})]
+Name = Annotated[str, Meta(min_length=1, max_length=64, extra_json_schema={"format": "trimmed-line"})]
+Label = Annotated[str, Meta(max_length=64, extra_json_schema={"format": "trimmed-line"})]
+OpenId = Annotated[str, Meta(min_length=1, max_length=128, extra_json_schema={"format": "trimmed-line"})]
 Email = Annotated[str, Meta(min_length=3, max_length=254, extra_json_schema={"format": "address"})]
 Password = Annotated[str, Meta(min_length=1, max_length=1024)]
 Secret = Annotated[str, Meta(min_length=1, max_length=4096, pattern=r"^[\x21-\x7e]+$")]
@@ -194,9 +194,9 @@ _UNKNOWN = re.compile(r"unknown field `(.*)`", re.DOTALL)
 
 
 def parse(body: bytes, kind: type[T]) -> T:
-    """Read the JSON *body* as a *kind*; an empty body is an empty object."""
+    """Read the JSON *body* as a *kind*."""
     try:
-        return msgspec.json.decode(body or b"{}", type=kind)
+        return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as exc:
         raise _at_fault(str(exc)) from None
     except RecursionError:
