@@ -66,7 +66,7 @@ def parse_images(body: bytes, *, default_model: str) -> PlainRequest:
     if size is not None and size != "auto" and _SIZE.fullmatch(size) is None:
         raise BadRequestError("size must be WIDTHxHEIGHT in pixels, such as 1024x1024, or auto, or null", param="size")
     _one_of(fields, "response_format", ("url", "b64_json"))
-    if fields.get("stream"):
+    if typed(fields, "stream", bool, "a boolean"):
         raise BadRequestError("stream must be false: pictures come in one piece here", param="stream")
     return PlainRequest("/images/generations", model, (_user(prompt),), fields, pictures=True)
 
