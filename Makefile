@@ -54,7 +54,7 @@ soak: setup setup-servers ## the long profile: minutes of silence, hundreds of f
 	SOAK_EXAMPLES=$${SOAK_EXAMPLES:-300} $(BIN)/python -m pytest -q -n 0 tests/streams/test_faults.py
 
 docs: setup ## write docs/settings.md and docs/errors.md anew from the code
-	$(BIN)/python docs/generate.py
+	$(BIN)/python -m docs.generate
 
 bench: setup setup-servers ## measure nginx and streamproxy side by side, write docs/benchmarks.md
 	$(BIN)/python -m tests.bench.run

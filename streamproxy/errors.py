@@ -8,7 +8,7 @@
      │                        · MethodNotAllowedError 405 · UnsupportedMediaTypeError 415
      ├─ AuthenticationError 401
      ├─ PermissionDeniedError 403
-     ├─ NotFoundError 404
+     ├─ NotFoundError 404 ─── GoneError 410
      ├─ ConflictError 409 ─── SessionBusyError · StreamCancelledError
      ├─ RateLimitError 429 ── QuotaError
      ├─ UpstreamError 502 ─── UpstreamTimeoutError 504 · UpstreamRejectedError 4xx · NoKeyAvailableError 503
@@ -119,6 +119,13 @@ class NotFoundError(StreamProxyError):
     status = 404
     type = "invalid_request_error"
     code = "not_found"
+
+
+class GoneError(NotFoundError):
+    """It was there, it was yours, and it is no longer held."""
+
+    status = 410
+    code = "gone"
 
 
 class ConflictError(StreamProxyError):

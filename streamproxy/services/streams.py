@@ -16,6 +16,7 @@ from streamproxy.domain.streamlog import Ending, Piece, StreamHead, StreamState
 from streamproxy.domain.streams import EndReason, UsageRecord
 from streamproxy.errors import (
     ConflictError,
+    GoneError,
     NotFoundError,
     RateLimitError,
     StoreUnavailableError,
@@ -156,18 +157,31 @@ class StreamService:
         while True:
             try:
                 return await self.find(stream_id, user_id)
+            except GoneError:
+                raise
             except NotFoundError:
                 if asyncio.get_running_loop().time() > deadline:
                     raise ConflictError("That request is still beginning; ask again.", retry_after=1) from None
             await asyncio.sleep(POLL_SECONDS)
 
     async def find(self, stream_id: str, user_id: str) -> Source:
-        """The stream, if it is this user's. To everybody else it is as unknown as any: NotFoundError."""
+        """The stream, if it is this user's. To everybody else it is as unknown as any: NotFoundError.
+
+        GoneError when it was theirs and has expired.
+        """
         live = self._recorder.find(stream_id)
         head = live.head if live is not None else await self._store.head(stream_id)
+        if head is None:
+            await self._check_gone(stream_id, user_id)
         if head is None or head.user_id != user_id:
             raise NotFoundError("No such stream.", code="stream_not_found")
         return Source(head, live)
+
+    async def _check_gone(self, stream_id: str, user_id: str) -> None:
+        """GoneError when this was a stream of this user's that has ended and is no longer held."""
+        record = await self._ledger.usage_of(stream_id)
+        if record is not None and record.user_id == user_id:
+            raise GoneError("The events of this stream are no longer held; its receipt is.", code="stream_expired")
 
     async def pieces(self, source: Source, after: int) -> AsyncGenerator[Piece, None]:
         """Everything behind *after*, as it comes, the ending last."""

@@ -156,7 +156,7 @@ async def test_trouble_with_our_own_keys_is_never_a_401(
 async def test_what_the_upstream_says_is_the_callers_fault_keeps_its_status(
     patient: Client, upstream: ScriptedUpstream, status: int, code: str | None
 ) -> None:
-    """A retry cannot help, and another key cannot either: asked once, and told why, without what looks like a secret."""
+    """A retry cannot help, nor another key: asked once, and told why, without what looks like a secret."""
     why = "max_tokens is too large for key sk-live-0123456789abcdefghij"
     upstream.script(reply(status, error_of(why, code=code, kind="invalid_request_error")))
     answer = await patient.chat()

@@ -145,7 +145,9 @@ async def test_an_upstream_that_died_in_mid_stream_has_a_row_and_what_it_said(
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
-@pytest.mark.parametrize("failure", [reply(500, error_of("x")), reply(400, error_of("x")), drop()], ids=["500", "400", "RST"])
+@pytest.mark.parametrize(
+    "failure", [reply(500, error_of("x")), reply(400, error_of("x")), drop()], ids=["500", "400", "RST"]
+)
 async def test_a_failure_before_the_first_event_has_a_row_without_tokens_and_no_history(
     server: Server, speak: Speak, upstream: ScriptedUpstream, failure: Step, *, stream: bool
 ) -> None:

@@ -37,7 +37,7 @@ class StreamMaker:
     """Draws one stream. ``_one_in(n)`` is true once in *n*."""
 
     def __init__(self, seed: int) -> None:
-        self._random = Random(seed)  # noqa: S311 - no secret
+        self._random = Random(seed)
 
     def stream(self) -> Stream:
         body = b"".join(self._event() for _ in range(self._random.randint(1, 12)))
