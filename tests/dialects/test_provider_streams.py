@@ -9,6 +9,7 @@ transformers, huggingface/transformers cli/serving/chat_completion.py.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,6 +87,24 @@ def test_an_id_that_another_completion_had_is_given_anew(name: str) -> None:
     view = seen([data], taken=[name for name in own if name])
     assert_family_a(view, include_usage=False)
     assert {chunk["id"] for chunk in view.chunks} <= {"chatcmpl-st_ours"}
+
+
+SPELLINGS = {
+    "BOM and CRLF": lambda data: b"\xef\xbb\xbf" + data.replace(b"\n", b"\r\n"),
+    "CR": lambda data: data.replace(b"\n", b"\r"),
+    "LF": lambda data: data,
+}
+
+
+@pytest.mark.parametrize("spell", SPELLINGS.values(), ids=SPELLINGS.keys())
+def test_no_place_to_cut_a_stream_changes_it(spell: Callable[[bytes], bytes]) -> None:
+    """U15: inside a character, between CR and LF, inside the BOM, anywhere."""
+    data = spell(data_of("openai/stream"))
+    expected = seen([data], include_usage=True)
+    assert expected.text == "Grün ist eine Farbe 🎨."
+    for at in range(1, len(data)):
+        view = seen([data[:at], data[at:]], include_usage=True)
+        assert (view.chunks, view.text, view.usage) == (expected.chunks, expected.text, expected.usage)
 
 
 def azure(name: str) -> View:

@@ -1,0 +1,146 @@
+"""The time limits of a running answer, on a loop whose clock the test moves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from streamproxy.errors import UpstreamTimeoutError
+from streamproxy.services.deadlines import Deadlines, Timeouts, at_most, idle_error, total_error
+
+
+class SteeredLoop(asyncio.SelectorEventLoop):
+    """Its time stands still until it is moved."""
+
+    now = 1000.0
+
+    def time(self) -> float:
+        return self.now
+
+    def move(self, seconds: float) -> None:
+        """Let *seconds* pass, and everything happen that is due by then."""
+        self.now += seconds
+        self.run_until_complete(asyncio.sleep(0))
+        self.run_until_complete(asyncio.sleep(0))
+
+
+@pytest.fixture
+def loop() -> Iterator[SteeredLoop]:
+    steered = SteeredLoop()
+    yield steered
+    steered.close()
+
+
+class Watched:
+    """Deadlines, and what they said."""
+
+    def __init__(self, loop: SteeredLoop, *, idle: float, total: float, asked: float = 0.0) -> None:
+        self.said: list[str] = []
+        self.deadlines: Deadlines
+        loop.run_until_complete(self._make(Timeouts(first_event=1, idle=idle, total=total), loop.now - asked))
+
+    async def _make(self, timeouts: Timeouts, started: float) -> None:
+        self.deadlines = Deadlines(timeouts, lambda error: self.said.append(error.code), started=started)
+
+
+def test_silence_ends_an_answer_at_the_idle_limit(loop: SteeredLoop) -> None:
+    watched = Watched(loop, idle=10, total=600)
+    loop.move(9)
+    assert watched.said == []
+    loop.move(1)
+    assert watched.said == ["upstream_idle_timeout"]
+
+
+def test_every_event_begins_the_wait_anew(loop: SteeredLoop) -> None:
+    watched = Watched(loop, idle=10, total=600)
+    for _ in range(50):
+        loop.move(9)
+        watched.deadlines.touch()
+    loop.move(9)
+    assert watched.said == []
+    loop.move(1)
+    assert watched.said == ["upstream_idle_timeout"]
+
+
+def test_a_model_that_says_a_word_every_half_minute_may_take_twenty_minutes(loop: SteeredLoop) -> None:
+    """U21: where the total limit allows it, nothing times out."""
+    watched = Watched(loop, idle=120, total=3600)
+    for _ in range(40):
+        loop.move(30)
+        watched.deadlines.touch()
+    assert watched.said == []
+
+
+def test_the_total_limit_counts_from_the_question(loop: SteeredLoop) -> None:
+    """Not from the first event, for which the client has been waiting too."""
+    watched = Watched(loop, idle=100, total=60, asked=50)
+    for _ in range(9):
+        loop.move(1)
+        watched.deadlines.touch()
+    assert watched.said == []
+    loop.move(1)
+    assert watched.said == ["upstream_total_timeout"]
+
+
+def test_a_client_that_takes_its_time_is_no_silent_upstream(loop: SteeredLoop) -> None:
+    """While it takes an event nobody waits for the next one."""
+    watched = Watched(loop, idle=10, total=600)
+    watched.deadlines.pause()
+    for _ in range(5):
+        loop.move(9)
+    assert watched.said == []
+    watched.deadlines.touch()
+    loop.move(9)
+    assert watched.said == []
+    loop.move(1)
+    assert watched.said == ["upstream_idle_timeout"]
+
+
+def test_the_total_limit_holds_for_slow_clients_too(loop: SteeredLoop) -> None:
+    watched = Watched(loop, idle=10, total=60)
+    watched.deadlines.pause()
+    for _ in range(6):
+        loop.move(10)
+    assert watched.said == ["upstream_total_timeout"]
+
+
+def test_an_answer_that_has_ended_is_not_timed(loop: SteeredLoop) -> None:
+    watched = Watched(loop, idle=10, total=60)
+    watched.deadlines.stop()
+    loop.move(1000)
+    assert watched.said == []
+
+
+@pytest.mark.parametrize(
+    ("limits", "seconds", "code"),
+    [
+        (Timeouts(first_event=5, idle=1, total=60), 5, "upstream_first_event_timeout"),
+        (Timeouts(first_event=60, idle=1, total=5), 5, "upstream_total_timeout"),
+    ],
+)
+def test_a_beginning_is_bounded_by_the_shorter_limit(
+    loop: SteeredLoop, limits: Timeouts, seconds: float, code: str
+) -> None:
+    async def begin() -> None:
+        async with limits.until_first_event():
+            await asyncio.Event().wait()
+
+    task = loop.create_task(begin())
+    loop.move(0)
+    loop.move(seconds - 1)
+    assert not task.done()
+    loop.move(1)
+    with pytest.raises(UpstreamTimeoutError, match=f"{seconds} s") as caught:
+        loop.run_until_complete(task)
+    assert caught.value.code == code
+    assert caught.value.status == 504
+
+
+@pytest.mark.parametrize("error", [idle_error, total_error])
+async def test_a_time_limit_of_somebody_else_is_not_renamed(error: Callable[[float], UpstreamTimeoutError]) -> None:
+    with pytest.raises(TimeoutError) as caught:
+        async with at_most(60, error):
+            raise TimeoutError
+    assert not isinstance(caught.value, UpstreamTimeoutError)
