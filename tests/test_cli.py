@@ -47,6 +47,7 @@ def test_the_commands_of_the_fixed_surface_exist() -> None:
         *("token", "token issue"),
         *("apitoken", "apitoken issue", "apitoken list", "apitoken revoke"),
         *("key", "key add", "key list", "key disable", "key enable", "key probe", "key remove"),
+        *("import", "import chatapi", "import message"),
     }
 
 
