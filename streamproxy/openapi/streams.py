@@ -97,7 +97,7 @@ _OPERATIONS: Final = (
                 "header",
                 "Idempotency-Key",
                 "A request repeated with the same key is told of the stream that the first one began.",
-                {"type": "string", "pattern": "^[!-~]{1,255}$"},
+                {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"\S"},
             ),
         ),
         body=json_body(

@@ -23,6 +23,8 @@ FOLDER = Path(__file__).parent
 # Nothing but the requests themselves shall be a reason to refuse one.
 SETTINGS = {
     "UPSTREAM__MODELS": "*",
+    "MODELS__DEFAULT_WINDOW": "100000000",
+    "SESSIONS__MAX_TOKENS": "10000000",
     "COMPAT__SIMPLE_CHAT_LIMITS": "",
     "COMPAT__CHATAPI_DAILY_LIMIT": "0",
 }

@@ -38,4 +38,5 @@ def _whole(value: Any) -> Any:
         return {name: _whole(member) for name, member in value.items()}
     if isinstance(value, list):
         return [_whole(member) for member in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    exact = isinstance(value, float) and value.is_integer() and abs(value) < 2**53
+    return int(value) if exact else value
