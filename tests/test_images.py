@@ -224,6 +224,7 @@ async def test_a_credential_is_needed(caller: Caller, path: str) -> None:
     ("path", "fields", "param"),
     [
         (IMAGES, {"prompt": ""}, "prompt"),
+        (IMAGES, {"stream": {}}, "stream"),
         (IMAGES, {"prompt": None}, "prompt"),
         (IMAGES, {"prompt": ["a"]}, "prompt"),
         (IMAGES, {"prompt": "x" * 32_001}, "prompt"),

@@ -200,8 +200,6 @@ class UserStore(Protocol):
     async def page(self, *, after: str = "", limit: int = 100) -> Sequence[User]:
         """Users in order of name, those after the name *after*."""
 
-    async def set_disabled(self, user_id: str, *, disabled: bool) -> None: ...
-
     async def change(self, user_id: str, changes: UserChanges) -> None: ...
 
     async def set_password_hash(self, user_id: str, password_hash: str, *, replacing: str | None = None) -> None:

@@ -63,9 +63,6 @@ class SqlUsers:
         async with self._database.read() as connection:
             return [to_user(row) for row in await connection.execute(query)]
 
-    async def set_disabled(self, user_id: str, *, disabled: bool) -> None:
-        await self._change(user_id, users.c.id == user_id, disabled=disabled)
-
     async def change(self, user_id: str, changes: UserChanges) -> None:
         """Change the fields that are there. NotFoundError when there is no such user."""
         if changes:

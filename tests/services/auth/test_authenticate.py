@@ -161,7 +161,7 @@ async def test_a_disabled_user_is_out_at_once_here_and_soon_elsewhere(
     clock.now = clock_at_once + 2.0
     for credential in (bearer, text):
         assert await refusal(elsewhere, f"Bearer {credential}") == "invalid_api_key"
-    await here._users.set_disabled(bob.id, disabled=False)
+    await here._users.change(bob.id, {"disabled": False})
     assert await refusal(here, f"Bearer {bearer}") == "invalid_api_key"
     assert (await here.authenticate(f"Bearer {text}")).name == "bob"
 

@@ -54,7 +54,7 @@ async def test_all_bearers_of_one_user_are_revoked_and_nobody_elses(credentials:
 async def test_a_disabled_user_has_no_live_credential(users: SqlUsers, credentials: SqlCredentials) -> None:
     await credentials.add_bearer("jti-1", BOB.id, 2000.0)
     await credentials.add_api_token(TOKEN, HASH)
-    await users.set_disabled(BOB.id, disabled=True)
+    await users.change(BOB.id, {"disabled": True})
     assert await credentials.bearer_user("jti-1") is None
     assert await credentials.api_token_user(HASH) is None
 

@@ -80,9 +80,9 @@ async def test_a_revoked_or_disabled_one_is_nobodys(
     kept: SqlKeptBearers, credentials: SqlCredentials, users: SqlUsers
 ) -> None:
     await kept.keep(FIRST)
-    await users.set_disabled(BOB.id, disabled=True)
+    await users.change(BOB.id, {"disabled": True})
     assert await kept.kept_user("first", "chatapi") is None
-    await users.set_disabled(BOB.id, disabled=False)
+    await users.change(BOB.id, {"disabled": False})
     await credentials.revoke_bearers_of(BOB.id)
     assert await kept.kept_user("first", "chatapi") is None
     second = replace(FIRST, jti="second")

@@ -105,6 +105,6 @@ async def test_a_user_without_a_number_asks_any_number(questions: SqlQuestions, 
 
 
 async def test_an_unknown_or_disabled_user_has_no_question(questions: SqlQuestions, users: SqlUsers) -> None:
-    await users.set_disabled(BOB.id, disabled=True)
+    await users.change(BOB.id, {"disabled": True})
     assert not await questions.reserve(BOB.id, "r", now=NOW, until=LATER)
     assert not await questions.reserve("u_nobody", "r", now=NOW, until=LATER)

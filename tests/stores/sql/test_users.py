@@ -72,15 +72,15 @@ async def test_pages_go_through_all_users_in_the_same_order_on_every_database(us
 
 async def test_disabling_and_enabling_are_seen(users: SqlUsers) -> None:
     await users.add(BOB)
-    await users.set_disabled(BOB.id, disabled=True)
+    await users.change(BOB.id, {"disabled": True})
     assert await users.by_id(BOB.id) == replace(BOB, disabled=True)
-    await users.set_disabled(BOB.id, disabled=False)
+    await users.change(BOB.id, {"disabled": False})
     assert await users.by_id(BOB.id) == BOB
 
 
 async def test_a_change_to_an_unknown_user_is_not_found(users: SqlUsers) -> None:
     with pytest.raises(NotFoundError):
-        await users.set_disabled("u_nobody", disabled=True)
+        await users.change("u_nobody", {"disabled": True})
     with pytest.raises(NotFoundError):
         await users.set_password_hash("u_nobody", "hash")
 
