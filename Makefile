@@ -56,6 +56,9 @@ soak: setup setup-servers ## the long profile: minutes of silence, hundreds of f
 docs: setup ## write docs/settings.md and docs/errors.md anew from the code
 	$(BIN)/python -m docs.generate
 
+fuzz-api: setup setup-servers ## schemathesis over /openapi.json: all checks, stateful, over 5,000 cases
+	$(BIN)/python -m tests.openapi.fuzz --max-examples 80 --workers 2 $(ARGS)
+
 bench: setup setup-servers ## measure nginx and streamproxy side by side, write docs/benchmarks.md
 	$(BIN)/python -m tests.bench.run
 
