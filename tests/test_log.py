@@ -132,6 +132,8 @@ def test_text_lines_are_key_value_and_cannot_be_forged(capsys: pytest.CaptureFix
 
 def test_json_is_one_line_whatever_is_logged(capsys: pytest.CaptureFixture[str]) -> None:
     """Newlines, lone surrogates, unprintable objects: still one JSON object."""
+    # pytest's own handler keeps what was logged for its report, which has to be UTF-8 between processes.
+    logging.getLogger().handlers.clear()
     setup_logging("INFO", "json")
     logging.getLogger("t").info("a\nb \ud800 %s", object(), extra={"value": "\udfff\n", "obj": object()})
     (record,) = lines(capsys)

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 @contextmanager
 def root_logger_kept() -> Iterator[logging.Logger]:
     root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
+    handlers, level, ours = list(root.handlers), root.level, logging.getLogger("streamproxy").level
     yield root
+    logging.getLogger("streamproxy").setLevel(ours)
     root.handlers[:] = handlers
     root.setLevel(level)
     logging.captureWarnings(capture=False)
