@@ -7,6 +7,7 @@ old process is asked to stop. Should this process be killed, the kernel sends it
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
 import os
@@ -178,7 +179,9 @@ class Supervisor:
 
 
 def _say_ready(pipe: int) -> None:
-    os.write(pipe, b"1")
+    # Nobody reads any more when the parent was killed meanwhile; the kernel's SIGTERM is on its way then.
+    with contextlib.suppress(BrokenPipeError):
+        os.write(pipe, b"1")
 
 
 def _die_with(parent: int) -> None:

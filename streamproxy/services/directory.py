@@ -1,14 +1,15 @@
 """Which streams run now, on this worker and on all others, and how to end one from outside.
 
-Each worker pins its list up on a shared board once a second while something runs. When Redis is away everybody knows
-of their own streams only, and says so.
+Each worker pins its list up on a shared board once a second while something runs, and before it shows the list to
+anybody: what was seen at one worker can be ended at every other. When Redis is away everybody knows of their own
+streams only, and says so.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from streamproxy.domain.ports import StreamBoard
@@ -52,9 +53,12 @@ class StreamDirectory:
         self._board = board
         self._worker = worker
         self._pinned = False
+        # Two at once could leave the older list on the board.
+        self._pinning = asyncio.Lock()
 
     async def all(self) -> tuple[list[Placed], bool]:
         """What runs, in order of stream ids, and whether that is all: False when Redis is away."""
+        await self.renew()
         placed = [Placed(self._worker, exchange.description) for exchange in self._running]
         complete = True
         try:
@@ -83,13 +87,16 @@ class StreamDirectory:
 
     async def renew(self) -> None:
         """Pin up what runs; a Redis that is away is tried again at the next round."""
-        streams = [exchange.description for exchange in self._running]
         try:
-            if streams:
-                self._pinned = True
-                await self._board.pin(self._worker, streams, self.clock())
-            elif self._pinned:
-                await self._board.take_down(self._worker)
-                self._pinned = False
+            async with self._pinning:
+                await self._pin([exchange.description for exchange in self._running])
         except StoreUnavailableError:
             log.debug("running streams not pinned up: Redis is away")
+
+    async def _pin(self, streams: Sequence[RunningStream]) -> None:
+        if streams:
+            self._pinned = True
+            await self._board.pin(self._worker, streams, self.clock())
+        elif self._pinned:
+            await self._board.take_down(self._worker)
+            self._pinned = False

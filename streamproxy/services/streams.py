@@ -229,6 +229,13 @@ class StreamService:
         page = (await self._store.read([(source.head.stream_id, after)]))[0]
         return page is not None and page.state is not StreamState.RUNNING and page.last <= after
 
+    async def _over(self, source: Source) -> bool:
+        """Whether the terminal event is there to be read."""
+        if source.live is not None:
+            return source.live.ending is not None
+        page = (await self._store.read([(source.head.stream_id, 0)]))[0]
+        return page is not None and page.state is not StreamState.RUNNING
+
     # -- ending -------------------------------------------------------------------------------------
 
     async def cancel(self, stream_id: str, user_id: str) -> bytes:
@@ -260,11 +267,20 @@ class StreamService:
         return False
 
     async def receipt(self, stream_id: str, user_id: str) -> bytes:
-        """What the stream was, as JSON; while it runs, what it is so far."""
-        record = await self._ledger.usage_of(stream_id)
-        if record is not None:
-            return self._own(record, user_id)
-        return running_receipt((await self.find(stream_id, user_id)).head)
+        """What the stream was, as JSON; while it runs, what it is so far.
+
+        Whoever has read the terminal event finds the stream ended here, although its row is written behind that.
+        """
+        deadline = asyncio.get_running_loop().time() + CANCEL_SECONDS
+        while (record := await self._ledger.usage_of(stream_id)) is None:
+            source = await self.find(stream_id, user_id)
+            driving = self._driving.get(stream_id)
+            if driving is not None and (outcome := driving[0].outcome) is not None:
+                return finished_receipt(outcome.record())
+            if not await self._over(source) or asyncio.get_running_loop().time() > deadline:
+                return running_receipt(source.head)
+            await asyncio.sleep(POLL_SECONDS)
+        return self._own(record, user_id)
 
     @staticmethod
     def _own(record: UsageRecord, user_id: str) -> bytes:

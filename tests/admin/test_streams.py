@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -96,18 +97,18 @@ async def test_streams_of_every_worker_are_shown_and_ended(start_proxy: StartPro
     """Whichever worker answers the admin."""
     proxy = start_proxy(SERVER__WORKERS="2")
     proxy.command("user", "add", "root", "--role", "admin")
-    admin = Client(proxy.port, proxy.command("apitoken", "issue", "root").strip())
     upstream.script(say("Hel"), stall())
     running: list[Connection] = []
     shown: list[dict[str, Any]] = []
-    while len({stream["worker"] for stream in shown}) < 2:
-        running.append(await admin.open_chat())
-        await running[-1].head()
-        while len(shown) < len(running):
-            shown = (await admin.ask("GET", "/admin/streams")).json["data"]
-    for stream in shown:
-        answer = await admin.ask("DELETE", f"/admin/streams/{stream['id']}")
-        assert (answer.status, answer.json["worker"]) == (202, stream["worker"])
-    for connection in running:
-        assert (await _rest(connection)).endswith(b"data: [DONE]\n\n")
-    admin.close()
+    with closing(Client(proxy.port, proxy.command("apitoken", "issue", "root").strip())) as admin:
+        while len({stream["worker"] for stream in shown}) < 2:
+            running.append(await admin.open_chat())
+            await running[-1].head()
+            while len(shown) < len(running):
+                shown = (await admin.ask("GET", "/admin/streams")).json["data"]
+        for stream in shown:
+            answer = await admin.ask("DELETE", f"/admin/streams/{stream['id']}")
+            assert answer.status == 202, answer
+            assert answer.json["worker"] == stream["worker"]
+        for connection in running:
+            assert (await _rest(connection)).endswith(b"data: [DONE]\n\n")

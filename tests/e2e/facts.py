@@ -3,26 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
-import json
 import signal
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]
-
-
-def readiness(port: int) -> tuple[int, dict[str, Any]]:
-    """Status and body of GET /readyz; status 0 when nobody listens."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-    try:
-        connection.request("GET", "/readyz")
-        answer = connection.getresponse()
-        return answer.status, json.loads(answer.read())
-    except OSError:
-        return 0, {}
-    finally:
-        connection.close()
 
 
 async def until(fact: Callable[[], Any], what: str, seconds: float = 10) -> Any:

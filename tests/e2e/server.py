@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,26 +22,10 @@ from sqlalchemy import text as sql_text
 from streamproxy.cli.accounts import Accounts, open_accounts
 from streamproxy.settings import Settings, load
 from streamproxy.stores.sql.connect import open_sql
-from tests.e2e.facts import readiness, until_some
+from tests.e2e.facts import until_some
 from tests.support.http import Client, Connection
-from tests.support.processes import wait_until
 from tests.support.proxy import START_SECONDS, STOP_SECONDS, ProxyProcess
 from tests.support.redis_server import RedisServer
-
-FIRST_PORT, LAST_PORT = 20_000, 32_000
-
-
-def consecutive_ports(count: int) -> int:
-    """The first of *count* free loopback ports in a row, below those that the kernel gives away by itself."""
-    for first in range(FIRST_PORT, LAST_PORT, count):
-        try:
-            for port in range(first, first + count):
-                with socket.socket() as sock:
-                    sock.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return first
-    raise RuntimeError(f"no {count} free ports in a row")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,36 +50,19 @@ class Server(ProxyProcess):
         port_per_worker: bool = False,
         settings: dict[str, str],
     ) -> None:
+        chosen = {"SERVER__WORKERS": str(workers), "SERVER__PORT_PER_WORKER": str(port_per_worker).lower()}
         super().__init__(
-            folder, upstream=upstream, redis_url=redis_server.url if redis_server else "", settings=settings
+            folder, upstream=upstream, redis_url=redis_server.url if redis_server else "", settings=settings | chosen
         )
         self.redis_server = redis_server
-        self.workers = workers
-        self._options = ["--workers", str(workers)]
-        if port_per_worker:
-            self.port = consecutive_ports(workers)
-            self._options.append("--port-per-worker")
-        self.ports = [self.port + i for i in range(workers)] if port_per_worker else [self.port]
+        self._options = ["--workers", str(workers), *(["--port-per-worker"] if port_per_worker else [])]
         self._people = 0
 
     # -- the process ----------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Start and wait for every port to be ready."""
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command, env=self._environment, cwd=self.folder, stdout=log, stderr=log
-            )
-        try:
-            wait_until(self._all_ready, "every worker is ready", START_SECONDS)
-        except BaseException:
-            self._process.kill()
-            self._process.wait()
-            raise
-
     @property
     def _command(self) -> list[str]:
-        return [sys.executable, "-m", "streamproxy", "serve", "--port", str(self.port), *self._options]
+        return [*super()._command, *self._options]
 
     def start_again(self) -> subprocess.CompletedProcess[str]:
         """The same command once more, while the first still runs; its end."""
@@ -110,11 +75,6 @@ class Server(ProxyProcess):
             check=False,
             timeout=START_SECONDS,
         )
-
-    def _all_ready(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, f"serve ended by itself:\n{self.log()}"
-        return all(readiness(port)[0] == 200 for port in self.ports) and len(self.worker_pids()) == self.workers
 
     @property
     def process(self) -> subprocess.Popen[bytes]:

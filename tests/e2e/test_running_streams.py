@@ -8,10 +8,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.conftest import Launch, Speak
-from tests.e2e.facts import kill, readiness, until, until_gone
+from tests.e2e.facts import kill, until, until_gone
 from tests.e2e.server import Server
 from tests.e2e.talk import acknowledge, acknowledged, ask, begin, told, user
 from tests.support.http import Client, Connection
+from tests.support.processes import readiness
 from tests.support.steps import Step, done, drop, error_of, finish, gate, reply, say, stall
 from tests.support.upstream import ScriptedUpstream
 

@@ -61,6 +61,13 @@ async def test_a_worker_sees_its_own_at_once_and_the_others_as_they_are_pinned_u
     assert await here.seen() == [("b", "st_1"), ("a", "st_2"), ("b", "st_3")]
 
 
+async def test_what_one_worker_has_shown_every_other_can_end(board: StreamBoard) -> None:
+    """Also what began since its last round."""
+    here, there = Worker("a", board, "st_1"), Worker("b", board)
+    assert await here.seen() == [("a", "st_1")]
+    assert (await there.directory.cancel("st_1")).worker == "a"
+
+
 async def test_an_idle_worker_takes_its_list_down(board: StreamBoard) -> None:
     here, there = Worker("a", board), Worker("b", board, "st_1")
     await there.directory.renew()

@@ -171,15 +171,19 @@ async def test_any_running_completion_can_be_cancelled_by_its_stream_id(
     assert b'"error"' not in rest
 
 
-async def test_a_failing_upstream_ends_the_stream_as_failed(here: Client, upstream: ScriptedUpstream) -> None:
+async def test_a_failing_upstream_ends_the_stream_as_failed(
+    here: Client, elsewhere: Client, upstream: ScriptedUpstream
+) -> None:
+    """And so says the receipt to whoever has read the ending, on any worker."""
     upstream.script(say("One"), drop())
     stream = await start(here)
     events = await (await open_events(here, stream["events_url"])).to_the_end()
     name, body = ending(events)
     assert name == "failed"
     assert body["error"]["code"].startswith("upstream")
-    receipt = await here.ask("GET", f"/v1/streams/{stream['id']}")
-    assert receipt.json["end_reason"] == "upstream_error"
+    for client in (here, elsewhere):
+        receipt = await client.ask("GET", f"/v1/streams/{stream['id']}")
+        assert receipt.json["end_reason"] == "upstream_error"
 
 
 async def test_a_stream_that_everybody_has_left_is_cancelled_when_it_was_asked_to_be(

@@ -234,8 +234,12 @@ class Client:
         await connection.send(request_bytes(method, path, sent, data))
 
     async def ask(self, method: str, path: str, body: object = None, **headers: str) -> Reply:
-        """Send one request and read the whole answer."""
-        return await (await self.send(method, path, body, **headers)).reply()
+        """Send one request, read the whole answer and close."""
+        connection = await self.send(method, path, body, **headers)
+        try:
+            return await connection.reply()
+        finally:
+            connection.leave()
 
     async def chat(self, text: str = "Hello there", *, stream: bool = True, **fields: Any) -> Reply:
         """One chat request and its whole answer."""

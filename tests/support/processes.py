@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import http.client
+import itertools
+import json
+import random
 import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+# Below the ports that the kernel gives to outgoing connections by itself (32768 and above): one of those may take a
+# port between its choice and the server's bind.
+FIRST_PORT, LAST_PORT = 18_000, 32_000
+_claims: list[socket.socket] = []
 
 
 class MissingServerError(RuntimeError):
@@ -36,10 +46,51 @@ def wait_until(ready: Callable[[], bool], what: str, seconds: float = 20) -> Non
         time.sleep(0.02)
 
 
+def readiness(port: int) -> tuple[int, dict[str, Any]]:
+    """Status and body of GET /readyz; status 0 when nobody listens."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        connection.request("GET", "/readyz")
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    except OSError:
+        return 0, {}
+    finally:
+        connection.close()
+
+
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A loopback port for a server that is started soon; see ``free_ports``."""
+    return free_ports(1)
+
+
+def free_ports(count: int) -> int:
+    """The first of *count* loopback ports in a row that are free, and that no other process of any test run is given.
+
+    A port that is only found free is soon found free by somebody else too. So it is claimed, under a name that the
+    kernel forgets together with this process: an abstract unix socket.
+    """
+    start = random.randrange(FIRST_PORT, LAST_PORT)  # spreads the runs, hides nothing
+    for first in itertools.chain(range(start, LAST_PORT - count), range(FIRST_PORT, start)):
+        claims: list[socket.socket] = []
+        if all(_claim(port, claims) for port in range(first, first + count)):
+            _claims.extend(claims)
+            return first
+        for claim in claims:
+            claim.close()
+    raise RuntimeError(f"no {count} free ports in a row")
+
+
+def _claim(port: int, claims: list[socket.socket]) -> bool:
+    claim = socket.socket(socket.AF_UNIX)
+    claims.append(claim)
+    try:
+        claim.bind(f"\0streamproxy-tests-port-{port}")
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", port))
+    except OSError:
+        return False
+    return True
 
 
 def stop(process: subprocess.Popen[bytes], seconds: float = 10) -> None:

@@ -6,7 +6,6 @@ when the log holds a traceback or a sign of a lost task, whatever the test itsel
 
 from __future__ import annotations
 
-import http.client
 import os
 import secrets
 import signal
@@ -15,7 +14,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.support.processes import free_port, wait_until
+from tests.support.processes import free_ports, readiness, wait_until
 
 # What asyncio, Tornado and Python itself print when something was lost or broke.
 FAULTS = (
@@ -49,7 +48,11 @@ class ProxyProcess:
     def __init__(
         self, folder: Path, *, upstream: str, redis_url: str, settings: Mapping[str, str] | None = None
     ) -> None:
-        self.port = free_port()
+        settings = settings or {}
+        self.workers = int(settings.get("SERVER__WORKERS", "1"))
+        ports = self.workers if settings.get("SERVER__PORT_PER_WORKER") == "true" else 1
+        self.port = free_ports(ports)
+        self.ports = [self.port + i for i in range(ports)]
         self.secret = secrets.token_urlsafe(48)
         self.keys = provider_keys()
         self.folder = folder
@@ -67,39 +70,33 @@ class ProxyProcess:
             "SERVER__CORS_ORIGINS": "https://chat.example",
             "LIMITS__REQUESTS": "100000/min",
             "LIMITS__CONCURRENT_STREAMS": "1000",
-            **(settings or {}),
+            **settings,
         }
         self.database_url = chosen["DATABASE__URL"]
         self._environment = _clean_environment() | {f"STREAMPROXY_{name}": value for name, value in chosen.items()}
 
     def start(self) -> None:
-        """Start and wait for GET /readyz to be 200."""
+        """Start and wait until every worker has said that it is ready, and GET /readyz is 200 at every port."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "streamproxy", "serve", "--port", str(self.port)],
-                env=self._environment,
-                cwd=self.folder,
-                stdout=log,
-                stderr=log,
+                self._command, env=self._environment, cwd=self.folder, stdout=log, stderr=log
             )
         try:
-            wait_until(self._ready, "the proxy is ready", START_SECONDS)
+            wait_until(self._ready, "every worker is ready", START_SECONDS)
         except BaseException:
             self._process.kill()
             self._process.wait()
             raise
 
+    @property
+    def _command(self) -> list[str]:
+        return [sys.executable, "-m", "streamproxy", "serve", "--port", str(self.port)]
+
     def _ready(self) -> bool:
         assert self._process is not None
-        assert self._process.poll() is None, f"serve ended by itself:\n{self.log()}"
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
-        try:
-            connection.request("GET", "/readyz")
-            return connection.getresponse().status == 200
-        except OSError:
-            return False
-        finally:
-            connection.close()
+        log = self.log()
+        assert self._process.poll() is None, f"serve ended by itself:\n{log}"
+        return log.count(" is ready") >= self.workers and all(readiness(port)[0] == 200 for port in self.ports)
 
     def stop(self) -> None:
         """SIGTERM; the proxy must exit with code 0, having logged no fault."""
