@@ -88,6 +88,8 @@ class Supervisor:
             if not self._stopping:
                 self._on_stopping()
             self._stopping = True
+            # A replacement would be given sockets that are closed by now.
+            self._to_replace.clear()
             for process in self._processes.values():
                 self._ask_to_stop(process)
 

@@ -1,0 +1,93 @@
+"""Rolling restarts under load: no short request fails, and every stream is whole or comes back to where it was."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from random import Random
+
+import pytest
+
+from tests.e2e.conftest import Launch, Speak
+from tests.e2e.facts import until
+from tests.e2e.server import Server
+from tests.faults.counting import Follower, converse, read_plain
+from tests.faults.load import Load
+from tests.faults.profile import amount
+from tests.support.http import Client
+from tests.support.upstream import ScriptedUpstream
+
+WORKERS = 4
+RESTARTS = amount(short=2, long=10)
+REQUESTS = amount(short=1_000, long=10_000)
+CALLERS = 8
+# A stream of a second and a half: many begin before a restart and end behind it.
+LAST, PACE = 30, 0.05
+RESTART_BOUND = 60
+
+
+@pytest.fixture(scope="module")
+def server(launch: Launch) -> Server:
+    return launch(workers=WORKERS)
+
+
+async def restart(server: Server) -> None:
+    """SIGHUP, and wait until every worker is another process."""
+    former = set(server.worker_pids())
+    server.signal(signal.SIGHUP)
+
+    def whole() -> bool:
+        pids = set(server.worker_pids())
+        return len(pids) == WORKERS and not pids & former
+
+    await until(whole, "every worker is another", RESTART_BOUND)
+
+
+async def stream_after_stream(client: Client, random: Random, over: asyncio.Event) -> int:
+    """One stream after the other, resumable with a reader that drops now and then, or plain; their number."""
+    whole = 0
+    while not over.is_set():
+        if random.random() < 0.5:
+            await read_plain(client, LAST)
+        else:
+            follower = Follower([client], random, drops=random.randint(0, 2))
+            await follower.begin(client)
+            await follower.follow()
+            follower.check(LAST)
+            assert follower.refused == []
+        whole += 1
+    return whole
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.gen_test(timeout=900)
+async def test_rolling_restarts_under_load_fail_no_request_and_no_stream(
+    server: Server, speak: Speak, upstream: ScriptedUpstream, random: Random
+) -> None:
+    """Short requests on new and on kept connections, plain and resumable streams, all the while."""
+    (person,) = await server.people(1)
+    upstream.script(converse(LAST, pace=PACE))
+    load = Load([speak(server, person)])
+    over = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        asking = group.create_task(load.run(CALLERS))
+        streams = [group.create_task(stream_after_stream(speak(server, person), random, over)) for _ in range(8)]
+        for _ in range(RESTARTS):
+            await restart(server)
+        await until(lambda: load.answered + len(load.errors) >= REQUESTS, "enough was asked", RESTART_BOUND * 10)
+        load.end()
+        over.set()
+        await asking
+    print(f"{load.answered} requests, {sum(s.result() for s in streams)} streams, {RESTARTS} restarts")
+    assert load.errors == []
+    assert sum(task.result() for task in streams) > len(streams)
+    server.check_log()
+
+
+async def test_a_stop_in_the_middle_of_a_rolling_restart_starts_nobody_anew(launch: Launch) -> None:
+    """The supervisor's sockets are closed by then: a replacement would have none to serve on."""
+    server = launch(workers=2)
+    server.signal(signal.SIGHUP)
+    server.signal(signal.SIGTERM)
+    assert await server.ended() == 0
+    server.check_log()
