@@ -83,7 +83,7 @@ class Worker:
     application: Application
     chat: ChatService
     streams: StreamService
-    draining: bool = False
+    draining: asyncio.Event
 
 
 @asynccontextmanager
@@ -193,8 +193,7 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
             stream_seconds=stream_seconds(settings),
             cancel_when_left=settings.streams.on_disconnect == "cancel",
         )
-        worker = Worker(_application(environment), chat, streams)
-        environment.draining = lambda: worker.draining
+        worker = Worker(_application(environment), chat, streams, environment.draining)
         await _background(stack, streams.run(), parts.leases.keep(), keys.keep_fresh(), prober.keep(), directory.keep())
         yield worker
 
@@ -268,7 +267,7 @@ async def _end_streams(worker: Worker, *, grace: float, hurry: asyncio.Event) ->
 
 
 async def _drain(worker: Worker, server: ProxyServer, *, grace: float, hurry: asyncio.Event) -> None:
-    worker.draining = True
+    worker.draining.set()
     log.info("draining: %d streams are running", worker.chat.running)
     if not await server.drain(grace=grace, hurry=hurry):
         worker.chat.stop_all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.cookies import Morsel
@@ -61,7 +62,7 @@ class Environment:
     sessions: Sessions
     stream_seconds: float
     cancel_when_left: bool
-    draining: Callable[[], bool] = field(default=lambda: False)
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def authenticate(self, headers: HTTPHeaders, cookies: Mapping[str, Morsel[str]], host: str) -> Principal:
         """The principal of a request; AuthenticationError when there is none."""

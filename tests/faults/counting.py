@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field
 from random import Random
 
@@ -83,10 +84,8 @@ class Follower:
     async def follow(self) -> None:
         """Read to the terminal event."""
         while not (self.events and self.events[-1].event != "message"):
-            try:
+            with contextlib.suppress(ConnectionError):
                 await self._read_once()
-            except ConnectionError:
-                pass
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _read_once(self) -> None:

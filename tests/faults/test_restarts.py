@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
+from collections.abc import AsyncIterator
 from random import Random
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from tests.e2e.conftest import Launch, Speak
 from tests.e2e.facts import until
 from tests.e2e.server import Server
-from tests.faults.counting import Follower, converse, read_plain
+from tests.e2e.talk import MODEL
+from tests.faults.counting import QUESTION, Follower, converse, read_plain
 from tests.faults.load import Load
 from tests.faults.profile import amount
-from tests.support.http import Client
+from tests.streams.events import numbers, open_events, start, text
+from tests.support.http import HEARTBEAT, Client, Connection
+from tests.support.steps import done, finish, gate, say
 from tests.support.upstream import ScriptedUpstream
 
 WORKERS = 4
@@ -82,6 +88,34 @@ async def test_rolling_restarts_under_load_fail_no_request_and_no_stream(
     assert load.errors == []
     assert sum(task.result() for task in streams) > len(streams)
     server.check_log()
+
+
+async def test_a_worker_that_drains_sends_readers_of_other_workers_streams_to_those(
+    launch: Launch, speak: Speak, upstream: ScriptedUpstream
+) -> None:
+    """At different moments, by a pause that the page keeps by itself; what it then reads goes on where it was."""
+    server = launch(workers=2, port_per_worker=True)
+    (person,) = await server.people(1)
+    go_on = asyncio.Event()
+    upstream.once(say("1 "), say("2 "), gate(go_on), say("3 "), finish(), done())
+    owner, draining = (speak(server, person, worker=number) for number in range(2))
+    stream = await start(owner, QUESTION, model=MODEL)
+    readers = [await open_events(draining, stream["events_url"]) for _ in range(2)]
+    for reader in readers:
+        await reader.until(2)
+    psutil.Process(server.pid_serving(readers[0].connection)).send_signal(signal.SIGTERM)
+    pauses = [[piece async for piece in rest(reader.connection)] for reader in readers]
+    told = [re.fullmatch(rb"retry: (\d+)\n\n", b"".join(pieces).replace(HEARTBEAT, b"")) for pieces in pauses]
+    assert all(match and 200 <= int(match[1]) <= 2000 for match in told), pauses
+    back = await open_events(owner, stream["events_url"], last_event_id=readers[0].events[-1].id or "")
+    go_on.set()
+    assert text(await back.to_the_end()) == "3 "
+    assert numbers(back.events)[0] == 3
+
+
+async def rest(connection: Connection) -> AsyncIterator[bytes]:
+    while piece := await connection.piece():
+        yield piece
 
 
 async def test_a_stop_in_the_middle_of_a_rolling_restart_starts_nobody_anew(launch: Launch) -> None:
