@@ -53,10 +53,14 @@ def counted(last: int) -> str:
     return "".join(f"{number} " for number in range(1, last + 1))
 
 
+async def open_count(client: Client) -> Connection:
+    """A stream that nobody can resume."""
+    return await begin(client, QUESTION)
+
+
 async def read_plain(client: Client, last: int) -> None:
     """A stream that nobody can resume: it must arrive whole."""
-    stream = await begin(client, QUESTION)
-    answer = await stream.reply()
+    answer = await (await open_count(client)).reply()
     assert (answer.status, answer.text()) == (200, counted(last))
 
 
@@ -83,10 +87,15 @@ class Follower:
 
     async def follow(self) -> None:
         """Read to the terminal event."""
-        while not (self.events and self.events[-1].event != "message"):
+        while not self.over:
             with contextlib.suppress(ConnectionError):
                 await self._read_once()
             await asyncio.sleep(RECONNECT_SECONDS)
+
+    @property
+    def over(self) -> bool:
+        """The terminal event has come."""
+        return bool(self.events) and self.events[-1].event != "message"
 
     async def _read_once(self) -> None:
         position = {"last_event_id": self.events[-1].id or ""} if self.events else {}

@@ -27,6 +27,7 @@ WORKERS = 4
 RESTARTS = amount(short=2, long=10)
 REQUESTS = amount(short=1_000, long=10_000)
 CALLERS = 8
+STREAMS = 8
 # A stream of a second and a half: many begin before a restart and end behind it.
 LAST, PACE = 30, 0.05
 RESTART_BOUND = 60
@@ -71,13 +72,13 @@ async def test_rolling_restarts_under_load_fail_no_request_and_no_stream(
     server: Server, speak: Speak, upstream: ScriptedUpstream, random: Random
 ) -> None:
     """Short requests on new and on kept connections, plain and resumable streams, all the while."""
-    (person,) = await server.people(1)
+    asker, *readers = await server.people(1 + STREAMS)
     upstream.script(converse(LAST, pace=PACE))
-    load = Load([speak(server, person)])
+    load = Load([speak(server, asker)])
     over = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         asking = group.create_task(load.run(CALLERS))
-        streams = [group.create_task(stream_after_stream(speak(server, person), random, over)) for _ in range(8)]
+        streams = [group.create_task(stream_after_stream(speak(server, reader), random, over)) for reader in readers]
         for _ in range(RESTARTS):
             await restart(server)
         await until(lambda: load.answered + len(load.errors) >= REQUESTS, "enough was asked", RESTART_BOUND * 10)
