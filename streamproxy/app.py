@@ -39,6 +39,7 @@ from streamproxy.composition.features import (
 )
 from streamproxy.composition.start import ENDING_SECONDS, Start
 from streamproxy.composition.upstreams import make_stored_keys, open_catalogue
+from streamproxy.domain.keypool import Upstream
 from streamproxy.handlers import routes
 from streamproxy.handlers.base import NotFoundHandler
 from streamproxy.handlers.cors import Cors
@@ -83,7 +84,7 @@ class Worker:
     application: Application
     chat: ChatService
     streams: StreamService
-    draining: asyncio.Event
+    draining: bool = False
 
 
 @asynccontextmanager
@@ -94,7 +95,9 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
     async with AsyncExitStack() as stack:
         database = await open_sql(settings.database_url)
         stack.push_async_callback(database.close)
-        redis = await open_redis(start.redis_url)
+        metrics = Metrics({*settings.models.windows, *settings.models.prices})
+        stack.callback(metrics.close)
+        redis = await open_redis(start.redis_url, watch=metrics.redis)
         stack.push_async_callback(redis.close)
         ledger = SqlLedger(database)
         await ledger.start()
@@ -102,7 +105,6 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
         transport = await stack.enter_async_context(AiohttpTransport(connect_timeout=settings.upstream.connect_timeout))
         auth = make_authenticator(start, database)
         stack.callback(auth.close)
-        metrics = Metrics()
         sessions = make_sessions(settings, redis)
         admission = make_admission(settings, redis, zone)
         leases = LeaseKeeper(admission, sessions, rebuild=settings.sessions.rebuild)
@@ -110,9 +112,9 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
         catalogue = await open_catalogue(settings, database, stack, start.tokenizer)
         keys = KeyPool(
             catalogue,
-            book=KeyBook(states, clock=time.time, backoff=BACKOFF.compute, watch=metrics),
+            book=KeyBook(states, clock=time.time, backoff=BACKOFF.compute, watch=metrics.keys),
             limits=KeyLimits(admission, leases),
-            changed=transport.meet,
+            changed=partial(_introduce, transport, metrics),
             clock=time.time,
             random=SystemRandom(),
         )
@@ -130,6 +132,7 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
             tokenizer=start.tokenizer,
         )
         chat = ChatService(parts)
+        metrics.watch(running=lambda: chat.running, redis_available=lambda: redis.available)
         stream_log = RedisStreamLog(
             redis,
             replay_seconds=settings.streams.replay_seconds,
@@ -170,7 +173,7 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
                 Dependency("sql", database, required=True),
                 Dependency("redis", redis, required=settings.limits.on_redis_down == "closed"),
             ),
-            metrics=lambda: metrics.exposition(running=chat.running, redis_available=redis.available),
+            metrics=metrics,
             cookie=settings.auth.cookie,
             guest=settings.guest_allowed,
             max_body_bytes=settings.server.max_body_bytes,
@@ -193,9 +196,16 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
             stream_seconds=stream_seconds(settings),
             cancel_when_left=settings.streams.on_disconnect == "cancel",
         )
-        worker = Worker(_application(environment), chat, streams, environment.draining)
-        await _background(stack, streams.run(), parts.leases.keep(), keys.keep_fresh(), prober.keep(), directory.keep())
+        worker = Worker(_application(environment), chat, streams)
+        environment.draining = lambda: worker.draining
+        work = streams.run(), parts.leases.keep(), keys.keep_fresh(), prober.keep(), directory.keep(), metrics.keep()
+        await _background(stack, *work)
         yield worker
+
+
+def _introduce(transport: AiohttpTransport, metrics: Metrics, upstreams: Sequence[Upstream]) -> None:
+    transport.meet(upstreams)
+    metrics.meet(upstreams)
 
 
 async def _background(stack: AsyncExitStack, *work: Coroutine[Any, Any, None]) -> None:
@@ -267,7 +277,7 @@ async def _end_streams(worker: Worker, *, grace: float, hurry: asyncio.Event) ->
 
 
 async def _drain(worker: Worker, server: ProxyServer, *, grace: float, hurry: asyncio.Event) -> None:
-    worker.draining.set()
+    worker.draining = True
     log.info("draining: %d streams are running", worker.chat.running)
     if not await server.drain(grace=grace, hurry=hurry):
         worker.chat.stop_all()

@@ -2,12 +2,11 @@
 # Installs the real servers the tests run against (Debian/Ubuntu), or names what is missing.
 set -euo pipefail
 
-declare -A package=([redis-server]=redis-server [postgres]=postgresql [node]=nodejs [npm]=npm [nginx]=nginx [gcc]=gcc
-  [chromium]="chromium fonts-dejavu-core fonts-wqy-microhei")
+declare -A package=([redis-server]=redis-server [postgres]=postgresql [node]=nodejs [npm]=npm [nginx]=nginx [gcc]=gcc)
 missing=()
 for program in "${!package[@]}"; do
   PATH="$PATH:/usr/sbin:$(echo /usr/lib/postgresql/*/bin | tr ' ' ':')" command -v "$program" >/dev/null \
-    || missing+=(${package[$program]})
+    || missing+=("${package[$program]}")
 done
 [ ${#missing[@]} -eq 0 ] && exit 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.cookies import Morsel
@@ -13,6 +12,7 @@ from streamproxy.domain.identity import Principal
 from streamproxy.domain.ports import Pingable
 from streamproxy.handlers.cors import Cors
 from streamproxy.handlers.features import ChatApiFeature, MessageFeature, ProFeature, SimpleChatFeature
+from streamproxy.metrics import Metrics
 from streamproxy.services.administration import Administration
 from streamproxy.services.auth import Authenticator
 from streamproxy.services.billing import Billing
@@ -43,7 +43,7 @@ class Environment:
     admin: Administration
     cors: Cors
     dependencies: Sequence[Dependency]
-    metrics: Callable[[], bytes]
+    metrics: Metrics
     cookie: str
     guest: bool
     max_body_bytes: int
@@ -62,7 +62,7 @@ class Environment:
     sessions: Sessions
     stream_seconds: float
     cancel_when_left: bool
-    draining: asyncio.Event = field(default_factory=asyncio.Event)
+    draining: Callable[[], bool] = field(default=lambda: False)
 
     async def authenticate(self, headers: HTTPHeaders, cookies: Mapping[str, Morsel[str]], host: str) -> Principal:
         """The principal of a request; AuthenticationError when there is none."""

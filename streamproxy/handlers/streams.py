@@ -8,7 +8,8 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html#the-eventsource-i
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing, nullcontext
+import time
+from contextlib import aclosing
 from urllib.parse import quote
 
 import msgspec
@@ -21,7 +22,6 @@ from streamproxy.errors import AuthenticationError, BadRequestError, NotFoundErr
 from streamproxy.handlers.answering import AnsweringHandler
 from streamproxy.handlers.base import BaseHandler
 from streamproxy.handlers.eventstream import EventStream
-from streamproxy.handlers.handover import HandedOver, come_back, until_handed_over
 from streamproxy.services.order import Order
 from streamproxy.services.streams import Source
 from streamproxy.wire import sse
@@ -154,18 +154,14 @@ class EventsHandler(_StreamHandler):
         events = EventStream(self, heartbeat=heartbeat, open_after=heartbeat, fields=dict)
         with events:
             await events.send(RETRY)
-            try:
-                # What runs here is read here to its end; what runs elsewhere can be read anywhere.
-                async with until_handed_over(self.environment.draining) if source.live is None else nullcontext():
-                    await self._read(events, source, after)
-            except HandedOver:
-                await events.send(come_back())
+            async with aclosing(self.environment.streams.pieces(source, after)) as pieces:
+                resuming = after > 0
+                async for piece in pieces:
+                    if resuming:
+                        self.environment.metrics.resumed(time.monotonic() - self.began)
+                        resuming = False
+                    await events.send(frames_of(source.head.stream_id, piece))
             self.finish()
-
-    async def _read(self, events: EventStream, source: Source, after: int) -> None:
-        async with aclosing(self.environment.streams.pieces(source, after)) as pieces:
-            async for piece in pieces:
-                await events.send(frames_of(source.head.stream_id, piece))
 
 
 def frames_of(stream_id: str, piece: Piece) -> bytes:
@@ -191,7 +187,9 @@ class CancelHandler(_StreamHandler):
     """POST: end it, from any worker; again, the same answer."""
 
     async def post(self, text: str) -> None:
-        self.write_json(await self.environment.streams.cancel(self.stream_id(text), self.principal.id))
+        receipt = await self.environment.streams.cancel(self.stream_id(text), self.principal.id)
+        self.environment.metrics.cancelled(time.monotonic() - self.began)
+        self.write_json(receipt)
 
 
 class SessionHandler(BaseHandler):
