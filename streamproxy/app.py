@@ -65,6 +65,7 @@ from streamproxy.stores.redis.keystates import RedisKeyStates
 from streamproxy.stores.redis.streamboard import RedisStreamBoard
 from streamproxy.stores.redis.streams import RedisStreamLog
 from streamproxy.stores.sql.connect import open_sql
+from streamproxy.stores.sql.conversations import SqlConversations
 from streamproxy.stores.sql.grants import SqlGrants
 from streamproxy.stores.sql.ledger import SqlLedger
 from streamproxy.upstream.client import AiohttpTransport
@@ -162,6 +163,7 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
             worker=f"{platform.node()}:{os.getpid()}",
             clock=time.time,
         )
+        conversations = SqlConversations(database)
         environment = Environment(
             auth=auth,
             chat=chat,
@@ -192,7 +194,9 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
             billing=Billing(ledger, SqlGrants(database), clock=time.time),
             streams=streams,
             tickets=make_tickets(start, stream_log, database),
-            sessions=Sessions(parts.sessions, ledger),
+            sessions=Sessions(parts.sessions, ledger, conversations),
+            conversations=conversations,
+            session_seconds=settings.sessions.ttl_seconds,
             stream_seconds=stream_seconds(settings),
             cancel_when_left=settings.streams.on_disconnect == "cancel",
         )

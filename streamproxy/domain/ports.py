@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypedDict
 
+from streamproxy.domain.conversations import Conversation, Remembered
 from streamproxy.domain.identity import Role
 from streamproxy.domain.keypool import KeyStatus, Upstream
 from streamproxy.domain.keystates import Rule, Tally
@@ -63,6 +64,9 @@ class SessionStore(Protocol):
 
     async def read(self, ref: SessionRef) -> Context | None:
         """The context as it stands, without entering; None when there is none (or it expired)."""
+
+    async def rewind(self, ref: SessionRef, turn_id: str) -> bool:
+        """Drop this turn and those after it; False when the context has no such turn."""
 
     async def forget(self, ref: SessionRef) -> bool:
         """Drop the context; False when there was none."""
@@ -336,6 +340,21 @@ class Ledger(Protocol):
 
     async def accepted(self, user_id: str, endpoints: Sequence[str], *, since: float, until: float) -> int:
         """The user's requests at *endpoints* that counted: an answer began, or the client left before it."""
+
+
+class Conversations(Protocol):
+    """The history by session, for those who look at it again."""
+
+    async def page(self, user_id: str, *, after: str = "", limit: int) -> Sequence[Conversation] | None:
+        """The user's sessions, the one spoken in last first, those after *after*; None if that is unknown."""
+
+    async def messages(
+        self, user_id: str, session_id: str, *, before: tuple[str, int] | None = None, limit: int
+    ) -> Sequence[Remembered] | None:
+        """The newest *limit*, newest first, of those before (stream id, position); None if that is unknown."""
+
+    async def rewind(self, user_id: str, session_id: str, stream_id: str) -> int:
+        """Take the messages of this stream and of all after it out of the session. Returns how many."""
 
 
 class GrantStore(Protocol):

@@ -9,7 +9,7 @@ from http.cookies import Morsel
 from tornado.httputil import HTTPHeaders
 
 from streamproxy.domain.identity import Principal
-from streamproxy.domain.ports import Pingable
+from streamproxy.domain.ports import Conversations, Pingable
 from streamproxy.handlers.cors import Cors
 from streamproxy.handlers.features import ChatApiFeature, MessageFeature, ProFeature, SimpleChatFeature
 from streamproxy.metrics import Metrics
@@ -60,6 +60,8 @@ class Environment:
     streams: StreamService
     tickets: Tickets
     sessions: Sessions
+    conversations: Conversations
+    session_seconds: float
     stream_seconds: float
     cancel_when_left: bool
     draining: Callable[[], bool] = field(default=lambda: False)

@@ -22,6 +22,7 @@ from streamproxy.errors import AuthenticationError, BadRequestError, NotFoundErr
 from streamproxy.handlers.answering import AnsweringHandler
 from streamproxy.handlers.base import BaseHandler
 from streamproxy.handlers.eventstream import EventStream
+from streamproxy.handlers.ratelimit import limit_fields
 from streamproxy.services.order import Order
 from streamproxy.services.streams import Source
 from streamproxy.wire import sse
@@ -77,6 +78,7 @@ class StreamsHandler(AnsweringHandler):
         environment, head = self.environment, source.head
         ticket = quote(environment.tickets.issue(head.stream_id))
         self.set_header("X-Stream-Id", head.stream_id)
+        self.set_headers(limit_fields(environment.streams.standings(head.stream_id)))
         body = {
             "id": head.stream_id,
             "object": "stream",

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 
+from streamproxy.domain.limits import Standing
 from streamproxy.domain.ports import Ledger, StreamLog
 from streamproxy.domain.streamlog import Ending, Piece, StreamHead, StreamState
 from streamproxy.domain.streams import EndReason, UsageRecord
@@ -126,6 +127,11 @@ class StreamService:
         task.add_done_callback(lambda _: self._driving.pop(order.stream_id, None))
         await asyncio.shield(begun)
         return live
+
+    def standings(self, stream_id: str) -> Sequence[Standing]:
+        """Where the limits stood when this stream was admitted here; empty for one that runs elsewhere."""
+        driving = self._driving.get(stream_id)
+        return () if driving is None else driving[0].standings
 
     async def _drive(self, live: LiveStream, exchange: Exchange, begun: asyncio.Future[None]) -> None:
         """Run the exchange into the list. Every way out behind the beginning leaves a terminal event."""
