@@ -6,7 +6,7 @@ The way of one request, and the ten minutes of reading that explain the rest::
     services/chat.py         opens an exchange: limits, session, key, upstream; settles it at its one exit
     services/relay.py        upstream bytes in, frames for the client out, what was said kept
     handlers/eventstream.py  the only writer of server-sent events
-    domain/ports.py          what the services ask of Redis and SQL
+    domain/ports/            what the services ask of Redis and SQL
     app.py                   opens everything in order and introduces it to each other
 
 Layers, upper may import lower: ``cli → app → handlers | settings → services | stores | upstream →

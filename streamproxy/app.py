@@ -39,7 +39,6 @@ from streamproxy.composition.features import (
 )
 from streamproxy.composition.start import ENDING_SECONDS, Start
 from streamproxy.composition.upstreams import make_stored_keys, open_catalogue
-from streamproxy.domain.keypool import Upstream
 from streamproxy.handlers import routes
 from streamproxy.handlers.base import NotFoundHandler
 from streamproxy.handlers.cors import Cors
@@ -65,7 +64,6 @@ from streamproxy.stores.redis.keystates import RedisKeyStates
 from streamproxy.stores.redis.streamboard import RedisStreamBoard
 from streamproxy.stores.redis.streams import RedisStreamLog
 from streamproxy.stores.sql.connect import open_sql
-from streamproxy.stores.sql.conversations import SqlConversations
 from streamproxy.stores.sql.grants import SqlGrants
 from streamproxy.stores.sql.ledger import SqlLedger
 from streamproxy.upstream.client import AiohttpTransport
@@ -85,7 +83,7 @@ class Worker:
     application: Application
     chat: ChatService
     streams: StreamService
-    draining: bool = False
+    draining: asyncio.Event
 
 
 @asynccontextmanager
@@ -96,9 +94,7 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
     async with AsyncExitStack() as stack:
         database = await open_sql(settings.database_url)
         stack.push_async_callback(database.close)
-        metrics = Metrics({*settings.models.windows, *settings.models.prices})
-        stack.callback(metrics.close)
-        redis = await open_redis(start.redis_url, watch=metrics.redis)
+        redis = await open_redis(start.redis_url)
         stack.push_async_callback(redis.close)
         ledger = SqlLedger(database)
         await ledger.start()
@@ -106,6 +102,7 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
         transport = await stack.enter_async_context(AiohttpTransport(connect_timeout=settings.upstream.connect_timeout))
         auth = make_authenticator(start, database)
         stack.callback(auth.close)
+        metrics = Metrics()
         sessions = make_sessions(settings, redis)
         admission = make_admission(settings, redis, zone)
         leases = LeaseKeeper(admission, sessions, rebuild=settings.sessions.rebuild)
@@ -113,9 +110,9 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
         catalogue = await open_catalogue(settings, database, stack, start.tokenizer)
         keys = KeyPool(
             catalogue,
-            book=KeyBook(states, clock=time.time, backoff=BACKOFF.compute, watch=metrics.keys),
+            book=KeyBook(states, clock=time.time, backoff=BACKOFF.compute, watch=metrics),
             limits=KeyLimits(admission, leases),
-            changed=partial(_introduce, transport, metrics),
+            changed=transport.meet,
             clock=time.time,
             random=SystemRandom(),
         )
@@ -133,11 +130,11 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
             tokenizer=start.tokenizer,
         )
         chat = ChatService(parts)
-        metrics.watch(running=lambda: chat.running, redis_available=lambda: redis.available)
         stream_log = RedisStreamLog(
             redis,
             replay_seconds=settings.streams.replay_seconds,
             running_seconds=stream_seconds(settings),
+            lease_seconds=settings.streams.lease_seconds,
         )
         streams = StreamService(
             chat,
@@ -145,6 +142,7 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
             ledger=ledger,
             owner=secrets.token_urlsafe(16),
             max_bytes=settings.streams.max_bytes,
+            lease_seconds=settings.streams.lease_seconds,
             clock=time.time,
         )
         keyring = partial(
@@ -163,7 +161,6 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
             worker=f"{platform.node()}:{os.getpid()}",
             clock=time.time,
         )
-        conversations = SqlConversations(database)
         environment = Environment(
             auth=auth,
             chat=chat,
@@ -175,7 +172,7 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
                 Dependency("sql", database, required=True),
                 Dependency("redis", redis, required=settings.limits.on_redis_down == "closed"),
             ),
-            metrics=metrics,
+            metrics=lambda: metrics.exposition(running=chat.running, redis_available=redis.available),
             cookie=settings.auth.cookie,
             guest=settings.guest_allowed,
             max_body_bytes=settings.server.max_body_bytes,
@@ -194,22 +191,13 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
             billing=Billing(ledger, SqlGrants(database), clock=time.time),
             streams=streams,
             tickets=make_tickets(start, stream_log, database),
-            sessions=Sessions(parts.sessions, ledger, conversations),
-            conversations=conversations,
-            session_seconds=settings.sessions.ttl_seconds,
+            sessions=Sessions(parts.sessions, ledger),
             stream_seconds=stream_seconds(settings),
             cancel_when_left=settings.streams.on_disconnect == "cancel",
         )
-        worker = Worker(_application(environment), chat, streams)
-        environment.draining = lambda: worker.draining
-        work = streams.run(), parts.leases.keep(), keys.keep_fresh(), prober.keep(), directory.keep(), metrics.keep()
-        await _background(stack, *work)
+        worker = Worker(_application(environment), chat, streams, environment.draining)
+        await _background(stack, streams.run(), parts.leases.keep(), keys.keep_fresh(), prober.keep(), directory.keep())
         yield worker
-
-
-def _introduce(transport: AiohttpTransport, metrics: Metrics, upstreams: Sequence[Upstream]) -> None:
-    transport.meet(upstreams)
-    metrics.meet(upstreams)
 
 
 async def _background(stack: AsyncExitStack, *work: Coroutine[Any, Any, None]) -> None:
@@ -268,11 +256,11 @@ async def serve(start: Start, sockets: Sequence[socket], *, ready: Callable[[], 
 
 
 async def _end_streams(worker: Worker, *, grace: float, hurry: asyncio.Event) -> None:
-    """Resumable streams run without a client: they get the same grace, and their last events reach the log."""
-    if worker.chat.running and not hurry.is_set():
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace):
-                await worker.chat.wait_until_idle()
+    """Resumable streams run without a client: they get what is left of the grace, and their end reaches the log."""
+    idle, waiting = asyncio.create_task(worker.chat.wait_until_idle()), asyncio.create_task(hurry.wait())
+    await asyncio.wait({idle, waiting}, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+    idle.cancel()
+    waiting.cancel()
     worker.chat.stop_all()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(ENDING_SECONDS):
@@ -281,7 +269,9 @@ async def _end_streams(worker: Worker, *, grace: float, hurry: asyncio.Event) ->
 
 
 async def _drain(worker: Worker, server: ProxyServer, *, grace: float, hurry: asyncio.Event) -> None:
-    worker.draining = True
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + grace
+    worker.draining.set()
     log.info("draining: %d streams are running", worker.chat.running)
     if not await server.drain(grace=grace, hurry=hurry):
         worker.chat.stop_all()
@@ -289,7 +279,7 @@ async def _drain(worker: Worker, server: ProxyServer, *, grace: float, hurry: as
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ENDING_SECONDS):
                 await server.wait_until_idle()
-    await _end_streams(worker, grace=grace, hurry=hurry)
+    await _end_streams(worker, grace=max(0.0, deadline - clock()), hurry=hurry)
     await server.close_all_connections()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(ENDING_SECONDS):

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1
 _SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD})
-# A process that lived shorter than this is started again only after as long a pause.
+# The second process in a row that lived shorter than this is started again only after as long a pause.
 SHORT_LIFE_SECONDS = 2.0
 POLL_SECONDS = 0.2
 
@@ -65,6 +65,7 @@ class Supervisor:
         self._processes: dict[int, _Process] = {}
         self._due = dict.fromkeys(range(count), 0.0)
         self._to_replace: list[int] = []
+        self._short_lived: set[int] = set()
         self._stopping = False
 
     def run(self) -> None:
@@ -88,6 +89,8 @@ class Supervisor:
             if not self._stopping:
                 self._on_stopping()
             self._stopping = True
+            # A replacement would be given sockets that are closed by now.
+            self._to_replace.clear()
             for process in self._processes.values():
                 self._ask_to_stop(process)
 
@@ -172,10 +175,18 @@ class Supervisor:
         os.close(process.ready_pipe)
         if process.asked_to_stop is not None or self._stopping:
             return
-        lived = time.monotonic() - process.started
-        pause = SHORT_LIFE_SECONDS if lived < SHORT_LIFE_SECONDS else 0.0
+        pause = self._pause(process)
         log.error("worker %d ended with %d; starting it again", process.slot, os.waitstatus_to_exitcode(status))
         self._due[process.slot] = time.monotonic() + pause
+
+    def _pause(self, process: _Process) -> float:
+        """Seconds before a slot gets its next process: one that keeps dying must not keep the machine busy."""
+        if time.monotonic() - process.started >= SHORT_LIFE_SECONDS:
+            self._short_lived.discard(process.slot)
+            return 0.0
+        again = process.slot in self._short_lived
+        self._short_lived.add(process.slot)
+        return SHORT_LIFE_SECONDS if again else 0.0
 
 
 def _say_ready(pipe: int) -> None:

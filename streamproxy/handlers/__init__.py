@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from streamproxy.handlers import (
-    account,
     admin,
     billing,
     chat,
     compat,
-    conversations,
     embeddings,
+    events,
     health,
     images,
     models,
     openapi,
     page,
+    sessions,
     streams,
 )
 from streamproxy.handlers.base import BaseHandler
@@ -33,8 +33,8 @@ def routes(families: Collection[str] = tuple(compat.MODULES)) -> list[tuple[str,
         *embeddings.ROUTES,
         *models.ROUTES,
         *streams.ROUTES,
-        *conversations.ROUTES,
-        *account.ROUTES,
+        *events.ROUTES,
+        *sessions.ROUTES,
         *billing.ROUTES,
         *admin.ROUTES,
         *compat.routes(families),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from contextlib import aclosing
 
-from streamproxy.domain.streamlog import Piece, StreamState, event_id
+from streamproxy.domain.streamlog import Piece, StreamState
+from streamproxy.errors import UpstreamError
 from streamproxy.handlers.answering import AnsweringHandler
 from streamproxy.handlers.eventstream import EventStream
+from streamproxy.handlers.revocation import while_allowed
 from streamproxy.services.livestream import LiveStream
 from streamproxy.services.order import Order
-from streamproxy.services.streams import Source
+from streamproxy.services.relay import Relay
+from streamproxy.services.sources import Source
 from streamproxy.wire import sse
 from streamproxy.wire.chat import parse_request
 
@@ -31,13 +34,14 @@ class ChatCompletionsHandler(AnsweringHandler):
         streams = self.environment.streams
         self.log_fields["stream_id"] = order.stream_id
         live = await streams.start(order, cancel_when_left=self.environment.cancel_when_left)
-        async with self.while_client_listens():
+        every = self.environment.heartbeat_seconds
+        async with while_allowed(self.admit, self.request.connection, every=every), self.while_client_listens():
             await self._send(live, order)
         if self.client_left:
             self.log_request()
 
     async def _send(self, live: LiveStream, order: Order) -> None:
-        environment = self.environment
+        environment, source = self.environment, Source(live.head, live)
         fields = {"X-Stream-Id": order.stream_id}
         if order.session_id is not None:
             fields["X-Session-Id"] = order.session_id
@@ -47,13 +51,19 @@ class ChatCompletionsHandler(AnsweringHandler):
             open_after=environment.open_after_seconds,
             fields=lambda: fields,
         )
-        with events:
-            async with aclosing(environment.streams.pieces(Source(live.head, live), 0)) as pieces:
+        with events, environment.streams.place(source):
+            after = 0
+            async with aclosing(environment.streams.pieces(source, after)) as pieces:
                 async for piece in pieces:
                     if live.failure is not None and not piece.payloads and not events.opened:
                         # Nothing was sent yet: the error can still be a status.
                         raise live.failure
+                    if piece.first > after + 1:
+                        # Fenced, and the log has lost what came next: never taken for a whole answer.
+                        await events.send(Relay.failing(UpstreamError("The stream broke off.", code="stream_expired")))
+                        break
                     await events.send(_frames(order.stream_id, piece))
+                    after = piece.last
             self.finish()
 
 
@@ -62,10 +72,8 @@ def _frames(stream_id: str, piece: Piece) -> bytes:
     payloads = [*piece.payloads]
     if piece.ending is not None:
         payloads.append(b"[DONE]" if piece.ending.state is StreamState.DONE else piece.ending.payload)
-    frames = [
-        b"id: %b\ndata: %b\n\n" % (event_id(stream_id, number).encode(), payload)
-        for number, payload in enumerate(payloads, piece.first)
-    ]
+    before = b"id: %b." % stream_id.encode()
+    frames = [b"%b%d\ndata: %b\n\n" % (before, number, payload) for number, payload in enumerate(payloads, piece.first)]
     if piece.ending is not None and piece.ending.state is StreamState.FAILED:
         frames.append(sse.DONE)
     return b"".join(frames)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.cookies import Morsel
@@ -9,10 +10,9 @@ from http.cookies import Morsel
 from tornado.httputil import HTTPHeaders
 
 from streamproxy.domain.identity import Principal
-from streamproxy.domain.ports import Conversations, Pingable
+from streamproxy.domain.ports import Pingable
 from streamproxy.handlers.cors import Cors
 from streamproxy.handlers.features import ChatApiFeature, MessageFeature, ProFeature, SimpleChatFeature
-from streamproxy.metrics import Metrics
 from streamproxy.services.administration import Administration
 from streamproxy.services.auth import Authenticator
 from streamproxy.services.billing import Billing
@@ -43,7 +43,7 @@ class Environment:
     admin: Administration
     cors: Cors
     dependencies: Sequence[Dependency]
-    metrics: Metrics
+    metrics: Callable[[], bytes]
     cookie: str
     guest: bool
     max_body_bytes: int
@@ -60,11 +60,9 @@ class Environment:
     streams: StreamService
     tickets: Tickets
     sessions: Sessions
-    conversations: Conversations
-    session_seconds: float
     stream_seconds: float
     cancel_when_left: bool
-    draining: Callable[[], bool] = field(default=lambda: False)
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def authenticate(self, headers: HTTPHeaders, cookies: Mapping[str, Morsel[str]], host: str) -> Principal:
         """The principal of a request; AuthenticationError when there is none."""

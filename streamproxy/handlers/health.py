@@ -31,8 +31,8 @@ class ReadyHandler(HealthHandler):
         dependencies = self.environment.dependencies
         faults = await asyncio.gather(*(_fault(d.store) for d in dependencies))
         away = {d.name: fault for d, fault in zip(dependencies, faults, strict=True) if fault is not None}
-        refused = self.environment.draining() or any(d.required and d.name in away for d in dependencies)
-        status = "draining" if self.environment.draining() else "not ready" if refused else "ready"
+        refused = self.environment.draining.is_set() or any(d.required and d.name in away for d in dependencies)
+        status = "draining" if self.environment.draining.is_set() else "not ready" if refused else "ready"
         self.write_json(msgspec.json.encode({"status": status, "away": away}), status=503 if refused else 200)
 
 
@@ -41,7 +41,7 @@ class MetricsHandler(HealthHandler):
 
     async def get(self) -> None:
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
-        self.write(self.environment.metrics.exposition())
+        self.write(self.environment.metrics())
 
 
 async def _fault(store: Pingable) -> str | None:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from functools import cache
 
 from streamproxy.errors import AuthenticationError, NotFoundError
-from streamproxy.handlers.account import set_page_cookie
 from streamproxy.handlers.base import BaseHandler
 
 _POLICY = (
@@ -38,7 +37,9 @@ class PageHandler(BaseHandler):
         try:
             await environment.authenticate(request.headers, request.cookies, request.host)
         except AuthenticationError:
-            set_page_cookie(self, await environment.auth.issue_guest())
+            bearer = await environment.auth.issue_guest()
+            secure = request.protocol == "https"
+            self.set_cookie(environment.cookie, bearer, httponly=True, samesite="Strict", secure=secure, path="/")
 
 
 @cache

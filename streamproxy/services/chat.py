@@ -34,6 +34,10 @@ class ChatService:
         """Those under way on this worker."""
         return iter(self._parts.running)
 
+    async def gone(self, exchange: Interruptible) -> None:
+        """Return when *exchange* is settled and recorded."""
+        await self._parts.running.gone(exchange)
+
     async def settle_lost(self, head: StreamHead, payloads: Sequence[bytes]) -> None:
         """Settle what a dead worker left of a stream."""
         await settle_lost(self._parts, head, payloads)

@@ -23,7 +23,7 @@ from typing import Any, Self
 import msgspec
 
 from streamproxy.domain.limits import Standing
-from streamproxy.domain.streams import EndReason, RunningStream, Timing, Usage
+from streamproxy.domain.streams import EndReason, RunningStream, Usage
 from streamproxy.errors import (
     StoreUnavailableError,
     StreamCancelledError,
@@ -62,11 +62,10 @@ class Exchange:
         self._parts = parts
         self._holding = Holding(parts, order)
         self._started = parts.clock()
-        self._asked_at: float | None = None
         self._first_event_at: float | None = None
-        self._settling_seconds = 0.0
         self._reserved = False
         self._asked_upstream = False
+        self._receipt_promised = False
         self._answer: Answer | None = None
         self._whole: WholeAnswer | None = None
         self._guards: Guards | None = None
@@ -98,7 +97,7 @@ class Exchange:
     ) -> None:
         try:
             await self._conclude(self._reason_for(error), error)
-            if self.outcome is not None and self._asked_upstream:
+            if self.outcome is not None and (self._asked_upstream or self._receipt_promised):
                 await asyncio.shield(asyncio.ensure_future(self._record(self.outcome)))
         finally:
             self._parts.running.discard(self)
@@ -119,6 +118,10 @@ class Exchange:
         finally:
             self._opening = None
 
+    def promise_receipt(self) -> None:
+        """There will be a row in the ledger in any case, also when no upstream was asked."""
+        self._receipt_promised = True
+
     async def reserve(self) -> None:
         """The first step of opening, for who wants to know before the rest whether there is room."""
         parts, request = self._parts, self.order.request
@@ -136,7 +139,6 @@ class Exchange:
             await parts.moderation.ask_upstream(order.request, trace=order.trace, own_key=order.own_key)
         self.prompt = await self._holding.prompt()
         self._asked_upstream = True
-        self._asked_at = parts.clock()
         if order.request.stream:
             identity = Identity(f"chatcmpl-{order.stream_id}", order.request.model, int(self._started))
             self._answer = await parts.calls.stream(
@@ -261,6 +263,8 @@ class Exchange:
         if self._interruption is not None or self._settling is not None:
             return
         self._interruption = interruption
+        # Whoever ends a stream is told what it was.
+        self._receipt_promised = True
         if self._opening is not None:
             self._opening.cancel()
         if self._answer is not None:
@@ -300,7 +304,6 @@ class Exchange:
         await asyncio.shield(self._settling)
 
     async def _settle(self, reason: EndReason, error: BaseException | None) -> None:
-        began = self._parts.clock()
         await self._close_upstream(reason)
         usage = await self._parts.prompts.usage(self.order.request, self.prompt, self.transcript)
         self.outcome = self._make_outcome(reason, usage, error)
@@ -309,7 +312,6 @@ class Exchange:
         answered = self._answer is not None or self._whole is not None
         counts = answered or (self._asked_upstream and reason is EndReason.CLIENT_GONE)
         await self._holding.settle(self.outcome, refund=not counts)
-        self._settling_seconds = self._parts.clock() - began
 
     async def _close_upstream(self, reason: EndReason) -> None:
         if self._answer is not None:
@@ -363,9 +365,7 @@ class Exchange:
     async def _record(self, outcome: Outcome) -> None:
         """Write usage and history. What SQL does not take is in the log, so that it can be entered later."""
         record = outcome.record()
-        before = None if self._asked_at is None else self._asked_at - self._started
-        timing = Timing(self.order.request.stream, before, self._settling_seconds)
-        self._parts.watch.ended(record, timing)
+        self._parts.observe(record)
         try:
             await self._parts.ledger.write(record, outcome.history())
         except StoreUnavailableError:

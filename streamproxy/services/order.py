@@ -62,6 +62,7 @@ class Running:
 
     def __init__(self) -> None:
         self._exchanges: set[Interruptible] = set()
+        self._awaited: dict[Interruptible, asyncio.Event] = {}
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -77,12 +78,20 @@ class Running:
 
     def discard(self, exchange: Interruptible) -> None:
         self._exchanges.discard(exchange)
+        awaited = self._awaited.pop(exchange, None)
+        if awaited is not None:
+            awaited.set()
         if not self._exchanges:
             self._idle.set()
 
     def interrupt_all(self, interruption: Interruption) -> None:
         for exchange in list(self._exchanges):
             exchange.interrupt(interruption)
+
+    async def gone(self, exchange: Interruptible) -> None:
+        """Return when *exchange* is no longer under way: settled and recorded."""
+        if exchange in self._exchanges:
+            await self._awaited.setdefault(exchange, asyncio.Event()).wait()
 
     async def idle(self) -> None:
         """Return when none is under way."""

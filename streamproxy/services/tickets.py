@@ -42,7 +42,7 @@ class Tickets:
 
         NotFoundError otherwise, the same as for a stream that does not exist.
         """
-        unknown = NotFoundError("No such stream.", code="stream_not_found")
+        unknown = _unknown()
         try:
             ticket = self._bearers.read(text)
         except (InvalidBearerError, ExpiredBearerError):
@@ -55,7 +55,15 @@ class Tickets:
         head = await self._store.head(stream_id)
         if head is None:
             raise unknown
-        user = await self._users.by_id(head.user_id)
-        if user is not None and user.disabled:
-            raise unknown
+        await self.check(head.user_id)
         return head.user_id
+
+    async def check(self, user_id: str) -> None:
+        """NotFoundError when this user may no longer sign in. Guests have no row, and may."""
+        user = await self._users.by_id(user_id)
+        if user is not None and user.disabled:
+            raise _unknown()
+
+
+def _unknown() -> NotFoundError:
+    return NotFoundError("No such stream.", code="stream_not_found")

@@ -103,6 +103,12 @@ class Streams(Section):
     replay_seconds: Seconds = Field(
         default=300, description="How long a finished resumable stream can still be replayed."
     )
+    lease_seconds: float = Field(
+        default=6,
+        ge=1,
+        le=60,
+        description="A worker that has not renewed its lease on a resumable stream for so long is taken for dead.",
+    )
     max_bytes: int = Field(default=2_097_152, ge=65_536, le=1 << 30, description="Longest answer in bytes.")
     on_disconnect: Literal["finish", "cancel"] = Field(
         default="finish", description="What becomes of a resumable stream that everybody has left."

@@ -1,6 +1,7 @@
-"""A circuit breaker: after a few failures in a row nobody waits for a server that is away.
+"""A circuit breaker: nobody waits for a server that is away.
 
-Closed → (3 failures) → open for 1 s → half open: one probe may pass; its end decides.
+Closed → (3 failures in a row, or one call that met nothing but silence) → open for 1 s → half open: one probe may
+pass; its end decides.
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ class Breaker:
         self._opened_at = None
         self._probing = False
 
-    def failed(self) -> None:
-        self._failures += 1
+    def failed(self, *, silent: bool = False) -> None:
+        """*silent*: the server answered nobody while this call waited, so that the next would wait in vain too."""
+        self._failures += self._allowed_failures if silent else 1
         self._probing = False
         if self._failures >= self._allowed_failures:
             self._opened_at = self._clock()

@@ -1,8 +1,9 @@
 """The one way to Redis: scripts in, answers out, every failure as StoreUnavailableError.
 
-A call takes at most *timeout_seconds*, waiting for a connection included. After three failures in a row
-nobody waits at all for a second; then one call probes. Whether a failed call took effect is unknown, so
-every script is idempotent by the id it is given.
+A call takes at most *timeout_seconds*, waiting for a connection included. After three failures in a row, or
+one call during which Redis answered nobody, nobody waits at all for a second; then one call probes. So a request
+that makes several calls waits for one of them. Whether a failed call took effect is unknown, so every script is
+idempotent by the id it is given.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from redis.exceptions import NoScriptError, RedisError
 
 from streamproxy.errors import StoreUnavailableError
 from streamproxy.stores.redis.breaker import Breaker
+from streamproxy.stores.redis.patience import Patience
 from streamproxy.stores.redis.scripts import Script
 from streamproxy.stores.redis.servers import Client, Server, open_server
 
@@ -32,25 +34,15 @@ MAX_CONNECTIONS = 64
 
 
 class RedisLink:
-    """A worker's connection to Redis. ``available`` is false while the breaker keeps calls away.
+    """A worker's connection to Redis. ``available`` is false while the breaker keeps calls away."""
 
-    *watch* is told when a call ``failed`` and when the breaker ``opened`` or ``closed``.
-    """
-
-    def __init__(
-        self,
-        server: Server,
-        *,
-        timeout_seconds: float,
-        breaker: Breaker,
-        watch: Callable[[str], None] = lambda _event: None,
-    ) -> None:
+    def __init__(self, server: Server, *, timeout_seconds: float, breaker: Breaker) -> None:
         self._server = server
-        self._watch = watch
         # In memory there is no server to wait for: a busy loop is no reason to give up.
         self._timeout = timeout_seconds if server.remote else None
         self._breaker = breaker
         self._places = asyncio.Semaphore(MAX_CONNECTIONS)
+        self._answers = 0
 
     @property
     def available(self) -> bool:
@@ -79,11 +71,12 @@ class RedisLink:
     async def _guarded(self, step: Callable[[Client], Awaitable[T]]) -> T:
         if not self._breaker.admit():
             raise StoreUnavailableError("The shared store is away.", retry_after=1)
+        answers = self._answers
         try:
-            async with asyncio.timeout(self._timeout), self._places:
+            async with Patience(self._timeout), self._places:
                 answer = await step(self._server.client)
         except (RedisError, OSError) as error:  # TimeoutError is an OSError
-            self._failed(error)
+            self._failed(error, silent=isinstance(error, TimeoutError) and answers == self._answers)
             raise StoreUnavailableError("The shared store does not answer.", retry_after=1) from error
         except BaseException:
             self._breaker.abandoned()
@@ -91,21 +84,19 @@ class RedisLink:
         self._succeeded()
         return answer
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: Exception, *, silent: bool) -> None:
         was_available = self.available
-        self._breaker.failed()
-        self._watch("failed")
+        self._breaker.failed(silent=silent)
         if was_available and not self.available:
-            self._watch("opened")
             # Only the kind of error: the text of some quotes the refused command, AUTH with its password included.
             kind = type(error).__name__
             log.warning("Redis is away (%s); the settings say how requests go on without it", kind)
 
     def _succeeded(self) -> None:
+        self._answers += 1
         was_available = self.available
         self._breaker.succeeded()
         if not was_available:
-            self._watch("closed")
             log.info("Redis is back")
 
 
@@ -141,19 +132,14 @@ async def _run_many(client: Client, calls: Sequence[Call]) -> list[Any]:
     return list(answers)
 
 
-async def open_redis(
-    url: str,
-    *,
-    timeout_seconds: float = 0.25,
-    watch: Callable[[str], None] = lambda _event: None,
-) -> RedisLink:
+async def open_redis(url: str, *, timeout_seconds: float = 0.25) -> RedisLink:
     """Connect to the Redis that *url* names; ``servers`` lists the kinds.
 
     A Redis that is away now is no error: the link finds it when it is back. ConfigurationError for a
     URL that names none.
     """
     server = open_server(url, timeout_seconds=timeout_seconds)
-    link = RedisLink(server, timeout_seconds=timeout_seconds, breaker=Breaker(clock=monotonic), watch=watch)
+    link = RedisLink(server, timeout_seconds=timeout_seconds, breaker=Breaker(clock=monotonic))
     with contextlib.suppress(StoreUnavailableError):
         await link.ping()
     return link

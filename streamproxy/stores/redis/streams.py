@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from time import monotonic
 from typing import Any
 
 import msgspec
@@ -32,6 +33,10 @@ MICROSECONDS = 1_000_000
 # Batches a reader gets at once: of 64 events at most each.
 MOST_BATCHES = 8
 CLAIM_MILLISECONDS = 86_400_000
+# How long a key is held for a stream that is only beginning; a worker that dies meanwhile never says so.
+BEGINNING_MILLISECONDS = 15_000
+# How long somebody has to settle what a dead worker left, before somebody else tries.
+SETTLING_MICROSECONDS = 20 * MICROSECONDS
 CANCELLATION_SECONDS = 15
 _VERDICTS = {0: Verdict.WRITTEN, -1: Verdict.FENCED, -2: Verdict.MISSING, -3: Verdict.GAP}
 _MARKS = {StreamState.DONE: b"D", StreamState.FAILED: b"F"}
@@ -42,34 +47,46 @@ class RedisStreamLog:
     """Fills StreamLog. Seconds: a running stream is kept *running_seconds* after its last append, an ended one
     *replay_seconds*; an owner is dead when it has not appended for *lease_seconds*."""
 
-    def __init__(
-        self, link: RedisLink, *, replay_seconds: float, running_seconds: float, lease_seconds: float = 6.0
-    ) -> None:
+    def __init__(self, link: RedisLink, *, replay_seconds: float, running_seconds: float, lease_seconds: float) -> None:
         self._link = link
         self._replay = round(replay_seconds * 1000)
         self._running = round(running_seconds * 1000)
         self._lease = round(lease_seconds * MICROSECONDS)
         # Of the streams this worker writes: kept so that every payload is packed as the log says.
         self._templates: dict[str, Template] = {}
+        self._listed: dict[str, float] = {}
 
     async def create(self, head: StreamHead, owner: str) -> None:
         """Begin the log of a new stream; once more with the same owner does nothing."""
+        self._listed[head.stream_id] = monotonic()
         about = msgspec.json.encode(head)
         arguments = (owner, about, self._lease, self._running)
-        await self._link.run(load_script("create_stream"), stream_keys(head.stream_id), arguments)
-        await self._list([head.stream_id], [])
+        create = (load_script("create_stream"), stream_keys(head.stream_id), arguments)
+        await self._link.run_many([create, self._list([head.stream_id], [])])
 
     async def append(self, owner: str, pieces: Sequence[tuple[str, Piece]]) -> Sequence[Appended]:
-        """Append to several streams in one round trip. An empty piece renews the owner's lease."""
-        answers = await self._link.run_many([self._append(owner, *piece) for piece in pieces])
+        """Append to several streams in one round trip. An empty piece renews the owner's lease, as any does."""
+        calls = [self._append(owner, *piece) for piece in pieces]
         ended = [stream_id for stream_id, piece in pieces if piece.ending is not None]
+        renewed = self._renewed([stream_id for stream_id, piece in pieces if piece.ending is None])
+        if renewed or ended:
+            calls.append(self._list(renewed, ended))
+        answers = (await self._link.run_many(calls))[: len(pieces)]
         for stream_id in ended:
             self._templates.pop(stream_id, None)
-        await self._list([stream_id for stream_id, piece in pieces if piece.ending is None], ended)
+            self._listed.pop(stream_id, None)
         return [
             Appended(_VERDICTS[code], last, float("inf") if read < 0 else read / MICROSECONDS)
             for code, last, read in answers
         ]
+
+    def _renewed(self, running: Sequence[str]) -> list[str]:
+        """Those whose place in the list of running streams has to be renewed by now."""
+        now = monotonic()
+        before = now - self._lease / MICROSECONDS / 4
+        renewed = [stream_id for stream_id in running if self._listed.get(stream_id, 0.0) <= before]
+        self._listed.update(dict.fromkeys(renewed, now))
+        return renewed
 
     def _append(self, owner: str, stream_id: str, piece: Piece) -> Call:
         template = self._template(stream_id, piece)
@@ -106,31 +123,48 @@ class RedisStreamLog:
         about = await self._link.command("HGET", stream_keys(stream_id)[0], "about")
         return None if about is None else msgspec.json.decode(about, type=StreamHead)
 
-    async def reap(self, stream_id: str, ending: Ending) -> bool:
-        """End the stream in place of its dead owner. False when the owner lives, or somebody was quicker."""
-        arguments = (ending.state, _MARKS[ending.state] + ending.payload, self._replay)
-        reaped = await self._link.run(load_script("reap_stream"), stream_keys(stream_id), arguments)
-        await self._list([], [stream_id])
-        return bool(reaped)
+    async def reap(self, stream_id: str, ending: Ending) -> None:
+        """End the stream in place of its dead owner; nothing when the owner lives, or somebody was quicker."""
+        await self._reap(stream_id, ending, settling=0)
+
+    async def inherit(self, stream_id: str, ending: Ending) -> bool:
+        """As ``reap``; True when the caller is to settle what the owner left, and nobody else is at it."""
+        answer = await self._reap(stream_id, ending, settling=SETTLING_MICROSECONDS)
+        if answer < 0:
+            await self.forget_running(stream_id)
+        return answer > 0
+
+    async def _reap(self, stream_id: str, ending: Ending, *, settling: int) -> int:
+        arguments = (ending.state, _MARKS[ending.state] + ending.payload, self._replay, settling)
+        return int(await self._link.run(load_script("reap_stream"), stream_keys(stream_id), arguments))
+
+    async def forget_running(self, stream_id: str) -> None:
+        """The stream is settled: nobody need look after it any more."""
+        await self._link.run_many([self._list([], [stream_id])])
 
     async def overdue(self) -> Sequence[str]:
-        """Streams whose owner has not renewed its lease for half as long again as it should."""
-        return await self._list([], [])
-
-    async def _list(self, running: Sequence[str], ended: Sequence[str]) -> list[str]:
-        arguments: list[str | int] = [self._lease, self._lease // 2, len(running), *running, *ended]
-        overdue = await self._link.run(load_script("list_streams"), (RUNNING_STREAMS,), arguments)
+        """Streams whose owner has not renewed its lease for half as long again as it should, and is not settled."""
+        (overdue,) = await self._link.run_many([self._list([], [])])
         return [stream_id.decode() for stream_id in overdue]
 
-    async def claim(self, user_id: str, key: str, stream_id: str) -> str:
-        """Bind an Idempotency-Key to a stream for a day: the id bound before, else *stream_id*."""
-        name = idempotency_key(user_id, hashlib.sha256(key.encode()).hexdigest())
-        bound: bytes = await self._link.run(load_script("claim_stream"), (name,), (stream_id, CLAIM_MILLISECONDS))
-        return bound.decode()
+    def _list(self, running: Sequence[str], ended: Sequence[str]) -> Call:
+        arguments: list[str | int] = [self._lease, self._lease // 2, len(running), *running, *ended]
+        return load_script("list_streams"), (RUNNING_STREAMS,), arguments
+
+    async def claim(self, user_id: str, key: str, stream_id: str, digest: str) -> tuple[str, str]:
+        """Bind an Idempotency-Key, for seconds, to a stream and the *digest* of its request: what it is bound to."""
+        arguments = (f"{stream_id} {digest}", BEGINNING_MILLISECONDS)
+        bound: bytes = await self._link.run(load_script("claim_stream"), (_claim_key(user_id, key),), arguments)
+        bound_id, _, bound_digest = bound.decode().partition(" ")
+        return bound_id, bound_digest
+
+    async def keep_claim(self, user_id: str, key: str) -> None:
+        """The stream has begun: keep its key for a day."""
+        await self._link.command("PEXPIRE", _claim_key(user_id, key), CLAIM_MILLISECONDS)
 
     async def release(self, user_id: str, key: str) -> None:
         """Unbind an Idempotency-Key."""
-        await self._link.command("DEL", idempotency_key(user_id, hashlib.sha256(key.encode()).hexdigest()))
+        await self._link.command("DEL", _claim_key(user_id, key))
 
     async def ask_to_cancel(self, stream_id: str, user_id: str) -> None:
         """Leave word for whichever worker runs the stream."""
@@ -153,6 +187,10 @@ class RedisStreamLog:
             await self._link.command("SET", key, "1", "PX", self._running + self._replay)
             return True
         return bool(await self._link.command("EXISTS", key))
+
+
+def _claim_key(user_id: str, key: str) -> str:
+    return idempotency_key(user_id, hashlib.sha256(key.encode()).hexdigest())
 
 
 def _page(answer: Any, number: int) -> LogPage | None:

@@ -39,6 +39,11 @@ def test_opens_after_three_failures_in_a_row(breaker: Breaker) -> None:
     assert not breaker.admit()
 
 
+def test_one_call_that_met_silence_opens_it(breaker: Breaker) -> None:
+    breaker.failed(silent=True)
+    assert not breaker.closed
+
+
 def test_a_success_between_failures_starts_the_count_anew(breaker: Breaker) -> None:
     fail(breaker, 2)
     breaker.succeeded()

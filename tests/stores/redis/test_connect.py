@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -123,18 +124,45 @@ async def test_a_restart_between_two_calls_goes_unnoticed(own_server: RedisServe
 async def test_a_redis_that_hangs_costs_the_time_limit_and_no_more(
     own_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Stopped by a signal it accepts connections and says nothing: the call gives up all the same."""
+    """Stopped by a signal it accepts connections and says nothing: one call gives up, and the next does not wait."""
     caplog.set_level(logging.ERROR, logger="streamproxy")
     async with opened(own_server.url, timeout_seconds=0.25) as link:
         own_server.send_signal(signal.SIGSTOP)
         try:
-            for _ in range(3):
-                with pytest.raises(StoreUnavailableError):
-                    await link.run(ECHO, ["k"], ["v"])
+            with pytest.raises(StoreUnavailableError):
+                await link.run(ECHO, ["k"], ["v"])
             assert not link.available
         finally:
             own_server.send_signal(signal.SIGCONT)
         await back(link)
+
+
+async def test_a_call_that_fails_while_others_are_answered_is_one_failure(
+    own_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Something holds up this one, and not Redis."""
+    caplog.set_level(logging.ERROR, logger="streamproxy")
+    async with opened(own_server.url, timeout_seconds=0.25) as link:
+        blocked = asyncio.create_task(link.command("BLPOP", "nothing", 0))
+        while not blocked.done():
+            await link.ping()
+        with pytest.raises(StoreUnavailableError):
+            await blocked
+        assert link.available
+
+
+async def test_a_loop_that_was_held_up_does_not_take_redis_for_dead(
+    own_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The answer is there when the loop comes back to listen."""
+    async with opened(own_server.url, timeout_seconds=0.25) as link:
+        calls = [asyncio.create_task(link.run(ECHO, ["k"], ["v"])) for _ in range(5)]
+        for _ in range(3):
+            await asyncio.sleep(0)
+        time.sleep(0.4)  # noqa: ASYNC251 - the fault
+        assert await asyncio.gather(*calls) == [[b"k", b"v"]] * 5
+        assert link.available
+    assert caplog.records == []
 
 
 class Failing:

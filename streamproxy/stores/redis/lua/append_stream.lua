@@ -26,19 +26,29 @@ if head[2] ~= 'running' then
     -- Our own ending, told again because the answer was lost; or the end that somebody else wrote for us.
     return { (ARGV[4] ~= 'running' and last == held and head[2] == ARGV[4]) and 0 or -1, held, read }
 end
+if held > 0 and redis.call('EXISTS', KEYS[2]) == 0 then
+    -- Evicted apart from its head: the owner has it all and sends it again.
+    redis.call('HSET', KEYS[1], 'last', '0')
+    held = 0
+end
+local lease = string.format('%.0f', now + tonumber(ARGV[7]))
 if last >= first and last > held then
     if first ~= held + 1 then
         return { -3, held, read }
     end
     redis.call('XADD', KEYS[2], ARGV[3] .. '-0', 'f', ARGV[2], 'd', ARGV[5])
-    redis.call('HSET', KEYS[1], 'last', ARGV[3], 'state', ARGV[4])
-elseif last >= first and last < held and ARGV[4] ~= 'running' then
-    return { -3, held, read }
+    redis.call('HSET', KEYS[1], 'last', ARGV[3], 'state', ARGV[4], 'lease', lease)
+    redis.call('PEXPIRE', KEYS[2], ARGV[8])
+    held = last
+else
+    if last >= first and last < held and ARGV[4] ~= 'running' then
+        return { -3, held, read }
+    end
+    redis.call('HSET', KEYS[1], 'lease', lease)
+    redis.call('PEXPIRE', KEYS[2], ARGV[8])
 end
 if ARGV[6] ~= '' then
     redis.call('HSETNX', KEYS[1], 'template', ARGV[6])
 end
-redis.call('HSET', KEYS[1], 'lease', string.format('%.0f', now + tonumber(ARGV[7])))
 redis.call('PEXPIRE', KEYS[1], ARGV[8])
-redis.call('PEXPIRE', KEYS[2], ARGV[8])
-return { 0, math.max(held, last >= first and last or 0), read }
+return { 0, held, read }

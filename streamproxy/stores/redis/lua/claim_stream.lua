@@ -1,7 +1,9 @@
 -- Time is in milliseconds in this script.
 --
+-- Binds a client's key, unless it is bound; answers what it is bound to.
+--
 -- KEYS  1 the client's key
--- ARGV  1 stream id · 2 how long it stays bound
+-- ARGV  1 stream id and digest of the request · 2 how long it stays bound
 
 local bound = redis.call('GET', KEYS[1])
 if bound then

@@ -1,19 +1,35 @@
 -- Time is in microseconds in this script.
 --
--- Ends a stream whose owner is dead, in its place; the first who asks does it.
+-- Ends a stream whose owner is dead, in its place; the first who asks does it. Who wants to settle what the owner left
+-- may do so for a while, then the next who asks.
 --
 -- KEYS  1 head · 2 log
--- ARGV  1 state · 2 the terminal event · 3 milliseconds to keep it
+-- ARGV  1 state · 2 the terminal event · 3 milliseconds to keep it · 4 how long the caller may settle, 0: it will not
+--
+-- Answer  1 settle it · 0 leave it: the owner lives, or somebody is at it · -1 nothing to settle: its owner has ended
+--         it, or it is not held any more
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
-local head = redis.call('HMGET', KEYS[1], 'state', 'last', 'lease')
-if head[1] ~= 'running' or tonumber(head[3]) >= now then
+local head = redis.call('HMGET', KEYS[1], 'state', 'last', 'lease', 'reaped', 'heir')
+if not head[1] then
+    return -1
+end
+if head[1] == 'running' then
+    if tonumber(head[3]) >= now then
+        return 0
+    end
+    local last = string.format('%.0f', tonumber(head[2]) + 1)
+    redis.call('XADD', KEYS[2], last .. '-0', 'f', last, 'd', ARGV[2])
+    redis.call('HSET', KEYS[1], 'last', last, 'state', ARGV[1], 'reaped', '1')
+    redis.call('PEXPIRE', KEYS[1], ARGV[3])
+    redis.call('PEXPIRE', KEYS[2], ARGV[3])
+elseif not head[4] then
+    return -1
+end
+local settling = tonumber(ARGV[4])
+if settling == 0 or (head[5] and tonumber(head[5]) >= now) then
     return 0
 end
-local last = string.format('%.0f', tonumber(head[2]) + 1)
-redis.call('XADD', KEYS[2], last .. '-0', 'f', last, 'd', ARGV[2])
-redis.call('HSET', KEYS[1], 'last', last, 'state', ARGV[1])
-redis.call('PEXPIRE', KEYS[1], ARGV[3])
-redis.call('PEXPIRE', KEYS[2], ARGV[3])
+redis.call('HSET', KEYS[1], 'heir', string.format('%.0f', now + settling))
 return 1
