@@ -25,6 +25,11 @@ class Breaker:
         """True while calls pass freely; half open is not closed."""
         return self._opened_at is None
 
+    @property
+    def untroubled(self) -> bool:
+        """True while the last call that ended was answered."""
+        return not self._failures
+
     def admit(self) -> bool:
         """Whether this call may be tried. An admitted call must report how it ended."""
         if self._opened_at is None:

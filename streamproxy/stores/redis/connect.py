@@ -73,8 +73,11 @@ class RedisLink:
             raise StoreUnavailableError("The shared store is away.", retry_after=1)
         answers = self._answers
         try:
-            async with Patience(self._timeout), self._places:
+            if self._server.bounded:
                 answer = await step(self._server.client)
+            else:
+                async with Patience(self._timeout), self._places:
+                    answer = await step(self._server.client)
         except (RedisError, OSError) as error:  # TimeoutError is an OSError
             self._failed(error, silent=isinstance(error, TimeoutError) and answers == self._answers)
             raise StoreUnavailableError("The shared store does not answer.", retry_after=1) from error
@@ -94,6 +97,8 @@ class RedisLink:
 
     def _succeeded(self) -> None:
         self._answers += 1
+        if self._breaker.untroubled:
+            return
         was_available = self.available
         self._breaker.succeeded()
         if not was_available:

@@ -8,26 +8,29 @@
 ``memory://[name]``                                   fakeredis, shared by name in this process
 ====================================================  =======================================
 
-No client here has time limits of its own for commands: ``connect.RedisLink`` bounds each whole call,
-connecting included. redis-py's socket_timeout would do the same per read and write, for 70 µs of CPU
-a command (it starts a task for each write).
+``redis://`` and ``unix:`` without further options go over one connection (``piped``); with any option of redis-py's,
+``?max_connections=64`` say, over its pool. No client of redis-py's has time limits of its own for commands:
+``connect.RedisLink`` bounds each whole call, connecting included. redis-py's socket_timeout would do the same per read
+and write, for 70 µs of CPU a command (it starts a task for each write).
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Protocol, cast
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import redis.exceptions
 from redis.asyncio import Redis
 from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
 from streamproxy.errors import ConfigurationError
+from streamproxy.stores.redis.piped import Address, PipedClient
 
 SCHEMES = (
     "redis",
@@ -53,11 +56,12 @@ class Client(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A client, how to close all of it, and whether a network is in between."""
+    """A client, how to close all of it, whether a network is in between, and whether it bounds its calls by itself."""
 
     client: Client
     close: Callable[[], Awaitable[None]]
     remote: bool = True
+    bounded: bool = False
 
 
 def open_server(url: str, *, timeout_seconds: float) -> Server:
@@ -86,10 +90,22 @@ def _options(timeout_seconds: float) -> dict[str, Any]:
 
 
 def _single(parts: SplitResult, timeout_seconds: float) -> Server:
+    address = _address(parts)
+    if address is not None:
+        piped = PipedClient(address, timeout_seconds=timeout_seconds)
+        return Server(piped, piped.aclose, bounded=True)
     client = Redis.from_url(parts.geturl(), **_options(timeout_seconds))
     # Not connected: it only shows now, not at the first request, whether every option in the URL is known.
     client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
     return Server(cast("Client", client), client.aclose)
+
+
+def _address(parts: SplitResult) -> Address | None:
+    """Where the server is, None when the URL wants more than ``piped`` does: TLS, or options of redis-py's."""
+    options: dict[str, Any] = {**parse_url(parts.geturl())}
+    options.pop("connection_class", None)
+    plain = parts.scheme in {"redis", "unix"} and options.keys() <= {f.name for f in fields(Address)}
+    return Address(**options) if plain else None
 
 
 def _cluster(parts: SplitResult, timeout_seconds: float) -> Server:

@@ -1,4 +1,4 @@
-"""Every behaviour is tried on Redis, on Valkey and in memory: all run the same Lua."""
+"""Every behaviour is tried on Redis over one connection and over a pool, on Valkey, and in memory."""
 
 from __future__ import annotations
 
@@ -31,11 +31,17 @@ def redis_url(redis_server: RedisServer) -> str:
 
 
 @pytest.fixture
+def pooled_url(redis_server: RedisServer) -> str:
+    """With an option of redis-py's, which so takes the place of our own connection."""
+    return f"{redis_server.url}?max_connections=64"
+
+
+@pytest.fixture
 def memory_url() -> str:
     return f"memory://{uuid4().hex}"
 
 
-@pytest.fixture(params=["redis", "valkey", "memory"])
+@pytest.fixture(params=["redis", "pooled", "valkey", "memory"])
 def link(request: pytest.FixtureRequest, io_loop: IOLoop) -> Iterator[RedisLink]:
     url: str = request.getfixturevalue(f"{request.param}_url")
     # A loaded test machine is no reason to fail: how fast a call gives up has tests of its own.

@@ -18,6 +18,7 @@ from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError
 from streamproxy.errors import ConfigurationError, StoreUnavailableError
 from streamproxy.stores.redis.breaker import Breaker
 from streamproxy.stores.redis.connect import MAX_CONNECTIONS, RedisLink, open_redis
+from streamproxy.stores.redis.piped import Address, PipedClient
 from streamproxy.stores.redis.scripts import Script
 from streamproxy.stores.redis.servers import Server
 from tests.support.redis_server import RedisServer
@@ -42,6 +43,13 @@ def own_server(tmp_path: Path) -> Iterator[RedisServer]:
     server.start()
     yield server
     server.kill()
+
+
+@pytest.fixture(params=["", "?max_connections=64"], ids=["piped", "pooled"])
+def way(request: pytest.FixtureRequest) -> str:
+    """What makes of a server's URL one for our own connection, and one for redis-py's pool."""
+    option: str = request.param
+    return option
 
 
 async def back(link: RedisLink) -> None:
@@ -96,11 +104,11 @@ async def test_a_redis_that_is_not_there_is_no_reason_not_to_start(
 
 
 async def test_a_killed_redis_is_noticed_and_found_again(
-    own_server: RedisServer, caplog: pytest.LogCaptureFixture
+    own_server: RedisServer, way: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Every call fails with our error while it is away; after its return the same link works."""
     caplog.set_level(logging.ERROR, logger="streamproxy")
-    async with opened(own_server.url) as link:
+    async with opened(own_server.url + way) as link:
         await asyncio.gather(*(link.ping() for _ in range(10)))
         own_server.kill()
         results = await asyncio.gather(*(link.run(ECHO, ["k"], ["v"]) for _ in range(20)), return_exceptions=True)
@@ -112,9 +120,9 @@ async def test_a_killed_redis_is_noticed_and_found_again(
         assert await link.run(ECHO, ["k"], ["v"]) == [b"k", b"v"]
 
 
-async def test_a_restart_between_two_calls_goes_unnoticed(own_server: RedisServer) -> None:
+async def test_a_restart_between_two_calls_goes_unnoticed(own_server: RedisServer, way: str) -> None:
     """Stale pooled connections are replaced by the one retry."""
-    async with opened(own_server.url) as link:
+    async with opened(own_server.url + way) as link:
         await asyncio.gather(*(link.ping() for _ in range(10)))
         own_server.kill()
         own_server.start()
@@ -122,11 +130,11 @@ async def test_a_restart_between_two_calls_goes_unnoticed(own_server: RedisServe
 
 
 async def test_a_redis_that_hangs_costs_the_time_limit_and_no_more(
-    own_server: RedisServer, caplog: pytest.LogCaptureFixture
+    own_server: RedisServer, way: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Stopped by a signal it accepts connections and says nothing: one call gives up, and the next does not wait."""
     caplog.set_level(logging.ERROR, logger="streamproxy")
-    async with opened(own_server.url, timeout_seconds=0.25) as link:
+    async with opened(own_server.url + way, timeout_seconds=0.25) as link:
         own_server.send_signal(signal.SIGSTOP)
         try:
             with pytest.raises(StoreUnavailableError):
@@ -140,9 +148,9 @@ async def test_a_redis_that_hangs_costs_the_time_limit_and_no_more(
 async def test_a_call_that_fails_while_others_are_answered_is_one_failure(
     own_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Something holds up this one, and not Redis."""
+    """Something holds up this one's connection of a pool, and not Redis."""
     caplog.set_level(logging.ERROR, logger="streamproxy")
-    async with opened(own_server.url, timeout_seconds=0.25) as link:
+    async with opened(f"{own_server.url}?max_connections=64", timeout_seconds=0.25) as link:
         blocked = asyncio.create_task(link.command("BLPOP", "nothing", 0))
         while not blocked.done():
             await link.ping()
@@ -152,10 +160,10 @@ async def test_a_call_that_fails_while_others_are_answered_is_one_failure(
 
 
 async def test_a_loop_that_was_held_up_does_not_take_redis_for_dead(
-    own_server: RedisServer, caplog: pytest.LogCaptureFixture
+    own_server: RedisServer, way: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The answer is there when the loop comes back to listen."""
-    async with opened(own_server.url, timeout_seconds=0.25) as link:
+    async with opened(own_server.url + way, timeout_seconds=0.25) as link:
         calls = [asyncio.create_task(link.run(ECHO, ["k"], ["v"])) for _ in range(5)]
         for _ in range(3):
             await asyncio.sleep(0)
@@ -163,6 +171,39 @@ async def test_a_loop_that_was_held_up_does_not_take_redis_for_dead(
         assert await asyncio.gather(*calls) == [[b"k", b"v"]] * 5
         assert link.available
     assert caplog.records == []
+
+
+async def test_a_call_that_waits_behind_a_dead_one_is_sent_again(own_server: RedisServer) -> None:
+    """One connection carries all calls: those that are not yet due survive it."""
+    client = PipedClient(Address(path=str(own_server.socket_path)), timeout_seconds=1.5)
+    try:
+        assert await client.execute_command("PING") == b"PONG"
+        own_server.send_signal(signal.SIGSTOP)
+        old = asyncio.create_task(client.execute_command("PING"))
+        await asyncio.sleep(1)
+        young = asyncio.create_task(client.execute_command("PING"))
+        with pytest.raises(TimeoutError):
+            await old
+        own_server.send_signal(signal.SIGCONT)
+        assert await young == b"PONG"
+    finally:
+        own_server.send_signal(signal.SIGCONT)
+        await client.aclose()
+
+
+async def test_who_needs_a_password_or_another_database_gets_there(own_server: RedisServer) -> None:
+    """Every connection begins with what the URL says."""
+    async with opened(own_server.url) as link:
+        await link.command("ACL", "SETUSER", "worker", "on", ">a:b@c", "~*", "+@all")
+        await link.command("CONFIG", "SET", "requirepass", "p%w")
+    async with opened(f"{own_server.url}?db=3&password=p%25w") as link:
+        await link.command("SET", "here", 1)
+        assert await link.run(COUNT, ["here"], []) == 2
+    async with opened(f"unix://worker:a%3Ab%40c@{own_server.socket_path}?db=3") as link:
+        assert await link.run(COUNT, ["here"], []) == 3
+    async with opened(own_server.url) as link:
+        with pytest.raises(StoreUnavailableError):
+            await link.ping()
 
 
 class Failing:
