@@ -39,6 +39,7 @@ from streamproxy.composition.features import (
 )
 from streamproxy.composition.start import ENDING_SECONDS, Start
 from streamproxy.composition.upstreams import make_stored_keys, open_catalogue
+from streamproxy.domain.keypool import Upstream
 from streamproxy.handlers import routes
 from streamproxy.handlers.base import NotFoundHandler
 from streamproxy.handlers.cors import Cors
@@ -64,6 +65,7 @@ from streamproxy.stores.redis.keystates import RedisKeyStates
 from streamproxy.stores.redis.streamboard import RedisStreamBoard
 from streamproxy.stores.redis.streams import RedisStreamLog
 from streamproxy.stores.sql.connect import open_sql
+from streamproxy.stores.sql.conversations import SqlConversations
 from streamproxy.stores.sql.grants import SqlGrants
 from streamproxy.stores.sql.ledger import SqlLedger
 from streamproxy.upstream.client import AiohttpTransport
@@ -94,7 +96,9 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
     async with AsyncExitStack() as stack:
         database = await open_sql(settings.database_url)
         stack.push_async_callback(database.close)
-        redis = await open_redis(start.redis_url)
+        metrics = Metrics({*settings.models.windows, *settings.models.prices})
+        stack.callback(metrics.close)
+        redis = await open_redis(start.redis_url, watch=metrics.redis)
         stack.push_async_callback(redis.close)
         ledger = SqlLedger(database)
         await ledger.start()
@@ -102,7 +106,6 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
         transport = await stack.enter_async_context(AiohttpTransport(connect_timeout=settings.upstream.connect_timeout))
         auth = make_authenticator(start, database)
         stack.callback(auth.close)
-        metrics = Metrics()
         sessions = make_sessions(settings, redis)
         admission = make_admission(settings, redis, zone)
         leases = LeaseKeeper(admission, sessions, rebuild=settings.sessions.rebuild)
@@ -110,9 +113,9 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
         catalogue = await open_catalogue(settings, database, stack, start.tokenizer)
         keys = KeyPool(
             catalogue,
-            book=KeyBook(states, clock=time.time, backoff=BACKOFF.compute, watch=metrics),
+            book=KeyBook(states, clock=time.time, backoff=BACKOFF.compute, watch=metrics.keys),
             limits=KeyLimits(admission, leases),
-            changed=transport.meet,
+            changed=partial(_introduce, transport, metrics),
             clock=time.time,
             random=SystemRandom(),
         )
@@ -130,6 +133,7 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
             tokenizer=start.tokenizer,
         )
         chat = ChatService(parts)
+        metrics.watch(running=lambda: chat.running, redis_available=lambda: redis.available)
         stream_log = RedisStreamLog(
             redis,
             replay_seconds=settings.streams.replay_seconds,
@@ -161,6 +165,7 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
             worker=f"{platform.node()}:{os.getpid()}",
             clock=time.time,
         )
+        conversations = SqlConversations(database)
         environment = Environment(
             auth=auth,
             chat=chat,
@@ -172,7 +177,7 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
                 Dependency("sql", database, required=True),
                 Dependency("redis", redis, required=settings.limits.on_redis_down == "closed"),
             ),
-            metrics=lambda: metrics.exposition(running=chat.running, redis_available=redis.available),
+            metrics=metrics,
             cookie=settings.auth.cookie,
             guest=settings.guest_allowed,
             max_body_bytes=settings.server.max_body_bytes,
@@ -191,13 +196,21 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
             billing=Billing(ledger, SqlGrants(database), clock=time.time),
             streams=streams,
             tickets=make_tickets(start, stream_log, database),
-            sessions=Sessions(parts.sessions, ledger),
+            sessions=Sessions(parts.sessions, ledger, conversations),
+            conversations=conversations,
+            session_seconds=settings.sessions.ttl_seconds,
             stream_seconds=stream_seconds(settings),
             cancel_when_left=settings.streams.on_disconnect == "cancel",
         )
         worker = Worker(_application(environment), chat, streams, environment.draining)
-        await _background(stack, streams.run(), parts.leases.keep(), keys.keep_fresh(), prober.keep(), directory.keep())
+        work = streams.run(), parts.leases.keep(), keys.keep_fresh(), prober.keep(), directory.keep(), metrics.keep()
+        await _background(stack, *work)
         yield worker
+
+
+def _introduce(transport: AiohttpTransport, metrics: Metrics, upstreams: Sequence[Upstream]) -> None:
+    transport.meet(upstreams)
+    metrics.meet(upstreams)
 
 
 async def _background(stack: AsyncExitStack, *work: Coroutine[Any, Any, None]) -> None:

@@ -13,14 +13,15 @@ from tornado.ioloop import IOLoop
 from tests.support.postgres_server import PostgresServer
 from tests.support.redis_server import RedisServer
 
-# Shared proxies and the scripted upstream of the black-box tests.
-pytest_plugins = ("tests.support.proxies",)
+# Shared proxies and the scripted upstream of the black-box tests, servers of a module's own, and the browser.
+pytest_plugins = ("tests.support.proxies", "tests.e2e.launching", "tests.browser.fixtures")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Every coroutine test runs on its own Tornado loop (pytest-tornado's gen_test)."""
     for item in items:
-        if inspect.iscoroutinefunction(getattr(item, "function", None)):
+        marked = item.get_closest_marker("gen_test") is not None
+        if inspect.iscoroutinefunction(getattr(item, "function", None)) and not marked:
             item.add_marker(pytest.mark.gen_test)
 
 

@@ -2,11 +2,12 @@
 # Installs the real servers the tests run against (Debian/Ubuntu), or names what is missing.
 set -euo pipefail
 
-declare -A package=([redis-server]=redis-server [postgres]=postgresql [node]=nodejs [npm]=npm [nginx]=nginx [gcc]=gcc)
+declare -A package=([redis-server]=redis-server [postgres]=postgresql [node]=nodejs [npm]=npm [nginx]=nginx [gcc]=gcc
+  [chromium]="chromium fonts-dejavu-core fonts-wqy-microhei")
 missing=()
 for program in "${!package[@]}"; do
   PATH="$PATH:/usr/sbin:$(echo /usr/lib/postgresql/*/bin | tr ' ' ':')" command -v "$program" >/dev/null \
-    || missing+=("${package[$program]}")
+    || missing+=(${package[$program]})
 done
 [ ${#missing[@]} -eq 0 ] && exit 0
 

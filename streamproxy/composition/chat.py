@@ -83,7 +83,7 @@ def make_parts(
         ledger=ledger,
         reply_reserve=settings.limits.reply_reserve_tokens,
         clock=time.time,
-        observe=metrics.observe,
+        watch=metrics,
         prices=PriceTable(
             {model: parse_price(price) for model, price in settings.models.prices.items()},
             default=parse_price(settings.models.default_price),

@@ -74,6 +74,19 @@ class UsageRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Timing:
+    """What only the metrics want to know of a stream, in seconds; None where there was no such part.
+
+    *before_call*: from the request to the first call of an upstream. *settling*: from its end until everything
+    but the ledger was settled.
+    """
+
+    streamed: bool = False
+    before_call: float | None = None
+    settling: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class HistoryMessage:
     """One message as it was said, before any truncation. *message* is the chat message as JSON text.
 

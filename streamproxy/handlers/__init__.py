@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from streamproxy.handlers import (
+    account,
     admin,
     billing,
     chat,
     compat,
+    conversations,
     embeddings,
     events,
     health,
@@ -35,6 +37,8 @@ def routes(families: Collection[str] = tuple(compat.MODULES)) -> list[tuple[str,
         *streams.ROUTES,
         *events.ROUTES,
         *sessions.ROUTES,
+        *conversations.ROUTES,
+        *account.ROUTES,
         *billing.ROUTES,
         *admin.ROUTES,
         *compat.routes(families),

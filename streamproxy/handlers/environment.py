@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.cookies import Morsel
 
 from tornado.httputil import HTTPHeaders
 
 from streamproxy.domain.identity import Principal
-from streamproxy.domain.ports import Pingable
+from streamproxy.domain.ports import Conversations, Pingable
 from streamproxy.handlers.cors import Cors
 from streamproxy.handlers.features import ChatApiFeature, MessageFeature, ProFeature, SimpleChatFeature
+from streamproxy.metrics import Metrics
 from streamproxy.services.administration import Administration
 from streamproxy.services.auth import Authenticator
 from streamproxy.services.billing import Billing
@@ -43,7 +44,7 @@ class Environment:
     admin: Administration
     cors: Cors
     dependencies: Sequence[Dependency]
-    metrics: Callable[[], bytes]
+    metrics: Metrics
     cookie: str
     guest: bool
     max_body_bytes: int
@@ -60,6 +61,8 @@ class Environment:
     streams: StreamService
     tickets: Tickets
     sessions: Sessions
+    conversations: Conversations
+    session_seconds: float
     stream_seconds: float
     cancel_when_left: bool
     draining: asyncio.Event = field(default_factory=asyncio.Event)

@@ -5,6 +5,7 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html#the-eventsource-i
 
 from __future__ import annotations
 
+import time
 from contextlib import aclosing, nullcontext
 
 from streamproxy.domain.limits import Ask, LimitPolicy, Window
@@ -84,7 +85,11 @@ class EventsHandler(BaseHandler):
 
     async def _read(self, events: EventStream, source: Source, after: int) -> None:
         async with aclosing(self.environment.streams.pieces(source, after)) as pieces:
+            resuming = after > 0
             async for piece in pieces:
+                if resuming:
+                    self.environment.metrics.resumed(time.monotonic() - self.began)
+                    resuming = False
                 await events.send(frames_of(source.head.stream_id, piece, after))
                 after = piece.last
 

@@ -41,7 +41,7 @@ class MetricsHandler(HealthHandler):
 
     async def get(self) -> None:
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
-        self.write(self.environment.metrics())
+        self.write(self.environment.metrics.exposition())
 
 
 async def _fault(store: Pingable) -> str | None:

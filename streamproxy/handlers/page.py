@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import cache
 
 from streamproxy.errors import AuthenticationError, NotFoundError
+from streamproxy.handlers.account import set_page_cookie
 from streamproxy.handlers.base import BaseHandler
 
 _POLICY = (
@@ -37,9 +38,7 @@ class PageHandler(BaseHandler):
         try:
             await environment.authenticate(request.headers, request.cookies, request.host)
         except AuthenticationError:
-            bearer = await environment.auth.issue_guest()
-            secure = request.protocol == "https"
-            self.set_cookie(environment.cookie, bearer, httponly=True, samesite="Strict", secure=secure, path="/")
+            set_page_cookie(self, await environment.auth.issue_guest())
 
 
 @cache

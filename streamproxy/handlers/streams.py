@@ -6,6 +6,7 @@ stream and names the address of its events.
 
 from __future__ import annotations
 
+import time
 from urllib.parse import quote
 
 import msgspec
@@ -15,6 +16,7 @@ from streamproxy.errors import BadRequestError
 from streamproxy.handlers.answering import AnsweringHandler
 from streamproxy.handlers.base import BaseHandler
 from streamproxy.handlers.events import stream_id_of
+from streamproxy.handlers.ratelimit import limit_fields
 from streamproxy.services.order import Order
 from streamproxy.services.sources import Source
 from streamproxy.wire.chat import parse_request
@@ -59,6 +61,7 @@ class StreamsHandler(AnsweringHandler):
         ticket = quote(environment.tickets.issue(head.stream_id))
         self.log_fields["stream_id"] = head.stream_id
         self.set_header("X-Stream-Id", head.stream_id)
+        self.set_headers(limit_fields(environment.streams.standings(head.stream_id)))
         body = {
             "id": head.stream_id,
             "object": "stream",
@@ -82,7 +85,9 @@ class CancelHandler(BaseHandler):
     async def post(self, text: str) -> None:
         user_id = self.principal.id
         await self.environment.chat.count(Ask(f"{user_id}:cancellations", self.request_id, CANCELLATIONS))
-        self.write_json(await self.environment.streams.cancel(stream_id_of(text), user_id))
+        receipt = await self.environment.streams.cancel(stream_id_of(text), user_id)
+        self.environment.metrics.cancelled(time.monotonic() - self.began)
+        self.write_json(receipt)
 
 
 def _fields(body: bytes) -> dict[str, object]:

@@ -67,6 +67,7 @@ _SCHEMAS: Final[Json] = {
             "duration_ms": or_null("integer"),
             "chunks": or_null("integer"),
             "usage": or_null("object"),
+            "cost_usd": or_null("string", description="By the price table of its time."),
             "attempts": or_null("integer"),
             "end_reason": {"enum": [*(str(reason) for reason in EndReason), None]},
             "error_code": or_null("string"),

@@ -28,11 +28,17 @@ class OnRedisDown(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """What a request got: a reservation, or the refusal to raise. *standings* are for the answer's fields."""
+    """What a request got: a reservation, or the refusal to raise. *standings* are for the answer's fields.
+
+    *decision* in a word: ``admitted``, ``admitted_local`` (by this worker's share, Redis being away),
+    ``uncounted`` (Redis is away and the settings admit everything), or ``refused_`` by ``requests``, ``tokens``,
+    ``streams`` or ``calendar-day``.
+    """
 
     reservation: Reservation | None
     standings: tuple[Standing, ...] = ()
     refusal: RateLimitError | None = None
+    decision: str = "uncounted"
 
 
 _MESSAGES = {
@@ -71,8 +77,10 @@ class Admission:
             room = min(s.remaining for s in decision.standings if s.unit == "tokens")
             if at_least <= room < ask.tokens:
                 decision = await self._ask(replace(ask, tokens=room)) or decision
-        refusal = _refusal(decision) if decision.reservation is None else None
-        return Admitted(decision.reservation, decision.standings, refusal)
+        reservation, standings = decision.reservation, decision.standings
+        if reservation is None:
+            return Admitted(None, standings, _refusal(decision), f"refused_{decision.refused_by or 'requests'}")
+        return Admitted(reservation, standings, None, "admitted_local" if reservation.local else "admitted")
 
     async def _ask(self, ask: Ask) -> Decision | None:
         """The store's decision, None for "admit without counting".

@@ -186,6 +186,16 @@ class Authenticator:
         self._recent.clear()
         return revoked
 
+    async def revoke_bearer(self, text: str) -> bool:
+        """Sign out whoever holds the bearer *text*; False when it opened nothing."""
+        try:
+            bearer = self._bearers.read(text)
+        except (InvalidBearerError, ExpiredBearerError):
+            return False
+        revoked = await self._credentials.revoke_bearer(bearer.jti)
+        self._recent.clear()
+        return revoked
+
     async def revoke_api_token(self, token_id: str) -> bool:
         """False when there is no live API token of that id."""
         revoked = await self._credentials.revoke_api_token(token_id)

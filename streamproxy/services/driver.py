@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from streamproxy.domain.limits import Standing
 from streamproxy.domain.ports import StreamLog
 from streamproxy.domain.streamlog import Ending, StreamHead, StreamState
 from streamproxy.domain.streams import EndReason
@@ -64,6 +65,11 @@ class Driver:
         """How a stream ended here whose usage is just being written."""
         driving = self._driving.get(stream_id)
         return driving[0].outcome if driving is not None else None
+
+    def standings(self, stream_id: str) -> Sequence[Standing]:
+        """Where the limits stood when this stream was admitted; empty for one that does not run here."""
+        driving = self._driving.get(stream_id)
+        return () if driving is None else driving[0].standings
 
     def _head(self, order: Order, *, cancel_when_left: bool) -> StreamHead:
         return StreamHead(

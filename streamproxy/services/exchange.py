@@ -23,7 +23,7 @@ from typing import Any, Self
 import msgspec
 
 from streamproxy.domain.limits import Standing
-from streamproxy.domain.streams import EndReason, RunningStream, Usage
+from streamproxy.domain.streams import EndReason, RunningStream, Timing, Usage
 from streamproxy.errors import (
     StoreUnavailableError,
     StreamCancelledError,
@@ -62,7 +62,9 @@ class Exchange:
         self._parts = parts
         self._holding = Holding(parts, order)
         self._started = parts.clock()
+        self._asked_at: float | None = None
         self._first_event_at: float | None = None
+        self._settling_seconds = 0.0
         self._reserved = False
         self._asked_upstream = False
         self._receipt_promised = False
@@ -139,6 +141,7 @@ class Exchange:
             await parts.moderation.ask_upstream(order.request, trace=order.trace, own_key=order.own_key)
         self.prompt = await self._holding.prompt()
         self._asked_upstream = True
+        self._asked_at = parts.clock()
         if order.request.stream:
             identity = Identity(f"chatcmpl-{order.stream_id}", order.request.model, int(self._started))
             self._answer = await parts.calls.stream(
@@ -304,6 +307,7 @@ class Exchange:
         await asyncio.shield(self._settling)
 
     async def _settle(self, reason: EndReason, error: BaseException | None) -> None:
+        began = self._parts.clock()
         await self._close_upstream(reason)
         usage = await self._parts.prompts.usage(self.order.request, self.prompt, self.transcript)
         self.outcome = self._make_outcome(reason, usage, error)
@@ -312,6 +316,7 @@ class Exchange:
         answered = self._answer is not None or self._whole is not None
         counts = answered or (self._asked_upstream and reason is EndReason.CLIENT_GONE)
         await self._holding.settle(self.outcome, refund=not counts)
+        self._settling_seconds = self._parts.clock() - began
 
     async def _close_upstream(self, reason: EndReason) -> None:
         if self._answer is not None:
@@ -365,7 +370,9 @@ class Exchange:
     async def _record(self, outcome: Outcome) -> None:
         """Write usage and history. What SQL does not take is in the log, so that it can be entered later."""
         record = outcome.record()
-        self._parts.observe(record)
+        before = None if self._asked_at is None else self._asked_at - self._started
+        timing = Timing(self.order.request.stream, before, self._settling_seconds)
+        self._parts.watch.ended(record, timing)
         try:
             await self._parts.ledger.write(record, outcome.history())
         except StoreUnavailableError:

@@ -48,7 +48,12 @@ class Holding:
             tokens = prompt_tokens + (parts.reply_reserve if reply_tokens is None else reply_tokens)
         at_least = prompt_tokens + 1 if order.request.reply_tokens is None else tokens
         ask = Ask(order.limit_scope, order.request_id, policy, tokens)
-        admitted = await parts.admission.reserve(ask, at_least=at_least)
+        try:
+            admitted = await parts.admission.reserve(ask, at_least=at_least)
+        except StoreUnavailableError:
+            parts.watch.decided("store_away")
+            raise
+        parts.watch.decided(admitted.decision)
         self.standings = admitted.standings
         if admitted.refusal is not None:
             raise admitted.refusal

@@ -13,7 +13,7 @@ import msgspec
 
 from streamproxy.domain.sessions import SYSTEM_ROLES, Message, SessionRef, Turn
 from streamproxy.domain.streamlog import StreamHead
-from streamproxy.domain.streams import EndReason, HistoryMessage, Usage, UsageRecord
+from streamproxy.domain.streams import EndReason, HistoryMessage, Timing, Usage, UsageRecord
 from streamproxy.errors import StoreUnavailableError
 from streamproxy.services.parts import Parts
 from streamproxy.wire.chat import Transcript
@@ -56,7 +56,7 @@ async def settle_lost(parts: Parts, head: StreamHead, payloads: Sequence[bytes])
         end_reason=EndReason.WORKER_LOST,
         error_code="owner_lost",
     )
-    parts.observe(record)
+    parts.watch.ended(record, Timing())
     await parts.ledger.write(record, [_row(head, i, message, ended) for i, message in enumerate(rows)])
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from streamproxy.domain.money import PriceTable
 from streamproxy.domain.ports import Ledger, SessionStore
-from streamproxy.domain.streams import UsageRecord
+from streamproxy.domain.streams import Timing, UsageRecord
 from streamproxy.services.admission import Admission
 from streamproxy.services.calls import Calls
 from streamproxy.services.leases import LeaseKeeper
@@ -16,9 +17,19 @@ from streamproxy.services.order import Running
 from streamproxy.services.prompt import Prompts
 
 
+class Watch(Protocol):
+    """Whoever counts what exchanges do. Called on the way of every request: it must only add up."""
+
+    def decided(self, decision: str) -> None:
+        """The limits have decided: one of ``services.admission``'s words, or ``store_away`` for their silence."""
+
+    def ended(self, record: UsageRecord, timing: Timing) -> None:
+        """A stream ended."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """*reply_reserve* is in tokens; *clock* gives epoch seconds; *observe* is told of every stream that ended."""
+    """*reply_reserve* is in tokens; *clock* gives epoch seconds."""
 
     admission: Admission
     leases: LeaseKeeper
@@ -28,7 +39,7 @@ class Parts:
     ledger: Ledger
     reply_reserve: int
     clock: Callable[[], float]
-    observe: Callable[[UsageRecord], None]
+    watch: Watch
     prices: PriceTable
     moderation: Moderation | None = None
     running: Running = field(default_factory=Running)

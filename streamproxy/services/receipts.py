@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from streamproxy.domain.money import usd
 from streamproxy.domain.streamlog import StreamHead
 from streamproxy.domain.streams import UsageRecord
 
@@ -28,6 +29,7 @@ def finished_receipt(record: UsageRecord) -> bytes:
                 "total_tokens": usage.total_tokens,
                 "estimated": usage.estimated,
             },
+            "cost_usd": f"{usd(record.cost_nano_usd):f}",
             "attempts": record.attempts,
             "end_reason": record.end_reason,
             "error_code": record.error_code,
@@ -37,7 +39,9 @@ def finished_receipt(record: UsageRecord) -> bytes:
 
 def running_receipt(head: StreamHead, *, state: str) -> bytes:
     """JSON of a stream that is ``running``, or ``ending``: over and not settled yet. What is not known is null."""
-    unknown = dict.fromkeys(("ttft_ms", "duration_ms", "chunks", "usage", "attempts", "end_reason", "error_code"))
+    unknown = dict.fromkeys(
+        ("ttft_ms", "duration_ms", "chunks", "usage", "cost_usd", "attempts", "end_reason", "error_code")
+    )
     known = {
         "id": head.stream_id,
         "object": "stream",

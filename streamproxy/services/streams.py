@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractContextManager
 
+from streamproxy.domain.limits import Standing
 from streamproxy.domain.ports import Ledger, StreamLog
 from streamproxy.domain.streamlog import Piece
 from streamproxy.errors import StoreUnavailableError
@@ -82,6 +83,10 @@ class StreamService:
     async def start(self, order: Order, *, cancel_when_left: bool) -> LiveStream:
         """Begin to generate. StoreUnavailableError while Redis is away."""
         return await self._driver.start(order, cancel_when_left=cancel_when_left)
+
+    def standings(self, stream_id: str) -> Sequence[Standing]:
+        """Where the limits stood when this stream was admitted here; empty for one that runs elsewhere."""
+        return self._driver.standings(stream_id)
 
     async def find(self, stream_id: str, user_id: str) -> Source:
         """The stream, if it is this user's: NotFoundError otherwise, GoneError when it is no longer held."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.support.processes import find_program, free_port, stop, wait_until
 
 SHIPPED = Path(__file__).parents[2] / "deploy" / "nginx" / "streamproxy.conf"
 
+# Debian's nginx puts it there: without it a browser refuses modules that come as text/plain.
+_TYPES = "/etc/nginx/mime.types"
 # nginx wants all its folders named, or it takes those of the system's own nginx.
 _MAIN = """
 daemon off;
@@ -21,6 +23,7 @@ worker_processes 1;
 events {{ worker_connections 256; }}
 http {{
     access_log off;
+    include {types};
     client_body_temp_path {folder}/body;
     proxy_temp_path {folder}/proxy;
     fastcgi_temp_path {folder}/fastcgi;
@@ -32,14 +35,18 @@ http {{
 
 
 class Nginx:
-    """nginx in *folder*, in front of *workers* (ports on this machine)."""
+    """nginx in *folder*, in front of *workers* (ports on this machine).
 
-    def __init__(self, folder: Path, workers: Sequence[int]) -> None:
+    *pages* are folders that it serves itself, as a team's own frontend is: ``{"/vue/": folder}``.
+    """
+
+    def __init__(self, folder: Path, workers: Sequence[int], pages: Mapping[str, Path] | None = None) -> None:
         self.port = free_port()
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
-        (folder / "streamproxy.conf").write_text(_with_ports(SHIPPED.read_text(), self.port, workers))
-        (folder / "nginx.conf").write_text(_MAIN.format(folder=folder))
+        shipped = _with_ports(SHIPPED.read_text(), self.port, workers)
+        (folder / "streamproxy.conf").write_text(_with_pages(shipped, pages or {}))
+        (folder / "nginx.conf").write_text(_MAIN.format(folder=folder, types=_TYPES))
         self._command = [
             find_program("nginx", package="nginx"),
             *("-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")),
@@ -74,3 +81,9 @@ def _with_ports(text: str, port: int, workers: Sequence[int]) -> str:
     text, count = re.subn(r"(?:^ +server 127\.0\.0\.1:\d+ max_fails=0;.*\n)+", lines, text, flags=re.MULTILINE)
     assert count == 1
     return text
+
+
+def _with_pages(text: str, pages: Mapping[str, Path]) -> str:
+    """*text* with a location for each folder, before the one that asks the workers."""
+    lines = "".join(f"    location ^~ {path} {{ alias {folder}/; }}\n" for path, folder in pages.items())
+    return text.replace("    location / {", f"{lines}    location / {{", 1)

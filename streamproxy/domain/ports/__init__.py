@@ -8,7 +8,7 @@ Every method translates its driver's failures: callers see only ``streamproxy.er
 
 from streamproxy.domain.ports.health import Pingable
 from streamproxy.domain.ports.keys import KeyCalls, KeyStates, KeyStore, StoredKey, StoredUpstream, UpstreamStore
-from streamproxy.domain.ports.ledger import GrantStore, Ledger, UsageReport, UsageSummary, UserUsage
+from streamproxy.domain.ports.ledger import Conversations, GrantStore, Ledger, UsageReport, UsageSummary, UserUsage
 from streamproxy.domain.ports.limits import LimitStore
 from streamproxy.domain.ports.people import (
     ApiToken,
@@ -26,6 +26,7 @@ from streamproxy.domain.ports.upstream import UpstreamReply, UpstreamTransport
 
 __all__ = [
     "ApiToken",
+    "Conversations",
     "CredentialStore",
     "GrantStore",
     "KeptBearer",

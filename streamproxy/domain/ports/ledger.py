@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from streamproxy.domain.conversations import Conversation, Remembered
 from streamproxy.domain.streams import HistoryMessage, UsageRecord
 
 
@@ -66,6 +67,21 @@ class Ledger(Protocol):
 
     async def accepted(self, user_id: str, endpoints: Sequence[str], *, since: float, until: float) -> int:
         """The user's requests at *endpoints* that counted: an answer began, or the client left before it."""
+
+
+class Conversations(Protocol):
+    """The history by session, for those who look at it again."""
+
+    async def page(self, user_id: str, *, after: str = "", limit: int) -> Sequence[Conversation] | None:
+        """The user's sessions, the one spoken in last first, those after *after*; None if that is unknown."""
+
+    async def messages(
+        self, user_id: str, session_id: str, *, before: tuple[str, int] | None = None, limit: int
+    ) -> Sequence[Remembered] | None:
+        """The newest *limit*, newest first, of those before (stream id, position); None if that is unknown."""
+
+    async def rewind(self, user_id: str, session_id: str, stream_id: str) -> int:
+        """Take the messages of this stream and of all after it out of the session. Returns how many."""
 
 
 class GrantStore(Protocol):

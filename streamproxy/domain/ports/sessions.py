@@ -29,5 +29,8 @@ class SessionStore(Protocol):
     async def read(self, ref: SessionRef) -> Context | None:
         """The context as it stands, without entering; None when there is none (or it expired)."""
 
+    async def rewind(self, ref: SessionRef, turn_id: str) -> bool:
+        """Drop this turn and those after it; False when the context has no such turn."""
+
     async def forget(self, ref: SessionRef) -> bool:
         """Drop the context; False when there was none."""

@@ -34,10 +34,21 @@ MAX_CONNECTIONS = 64
 
 
 class RedisLink:
-    """A worker's connection to Redis. ``available`` is false while the breaker keeps calls away."""
+    """A worker's connection to Redis. ``available`` is false while the breaker keeps calls away.
 
-    def __init__(self, server: Server, *, timeout_seconds: float, breaker: Breaker) -> None:
+    *watch* is told when a call ``failed`` and when the breaker ``opened`` or ``closed``.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        *,
+        timeout_seconds: float,
+        breaker: Breaker,
+        watch: Callable[[str], None] = lambda _event: None,
+    ) -> None:
         self._server = server
+        self._watch = watch
         # In memory there is no server to wait for: a busy loop is no reason to give up.
         self._timeout = timeout_seconds if server.remote else None
         self._breaker = breaker
@@ -90,7 +101,9 @@ class RedisLink:
     def _failed(self, error: Exception, *, silent: bool) -> None:
         was_available = self.available
         self._breaker.failed(silent=silent)
+        self._watch("failed")
         if was_available and not self.available:
+            self._watch("opened")
             # Only the kind of error: the text of some quotes the refused command, AUTH with its password included.
             kind = type(error).__name__
             log.warning("Redis is away (%s); the settings say how requests go on without it", kind)
@@ -102,6 +115,7 @@ class RedisLink:
         was_available = self.available
         self._breaker.succeeded()
         if not was_available:
+            self._watch("closed")
             log.info("Redis is back")
 
 
@@ -137,14 +151,19 @@ async def _run_many(client: Client, calls: Sequence[Call]) -> list[Any]:
     return list(answers)
 
 
-async def open_redis(url: str, *, timeout_seconds: float = 0.25) -> RedisLink:
+async def open_redis(
+    url: str,
+    *,
+    timeout_seconds: float = 0.25,
+    watch: Callable[[str], None] = lambda _event: None,
+) -> RedisLink:
     """Connect to the Redis that *url* names; ``servers`` lists the kinds.
 
     A Redis that is away now is no error: the link finds it when it is back. ConfigurationError for a
     URL that names none.
     """
     server = open_server(url, timeout_seconds=timeout_seconds)
-    link = RedisLink(server, timeout_seconds=timeout_seconds, breaker=Breaker(clock=monotonic))
+    link = RedisLink(server, timeout_seconds=timeout_seconds, breaker=Breaker(clock=monotonic), watch=watch)
     with contextlib.suppress(StoreUnavailableError):
         await link.ping()
     return link

@@ -54,6 +54,7 @@ class RedisSessions:
         self._append = load_script("append_turn")
         self._read = load_script("read_session")
         self._renew = load_script("renew_turn")
+        self._rewind = load_script("rewind_session")
 
     async def enter(self, ref: SessionRef, turn_id: str, wait_seconds: float) -> Context:
         """Wait for this turn's place, first come first served, and load the context.
@@ -120,6 +121,10 @@ class RedisSessions:
         _, *answer = await self._link.run(self._read, session_keys(ref), ())
         context = _context(*answer)
         return context if context.turns or context.system else None
+
+    async def rewind(self, ref: SessionRef, turn_id: str) -> bool:
+        """Drop this turn and those after it; False when the context has no such turn."""
+        return bool(await self._link.run(self._rewind, session_keys(ref), (turn_id,)))
 
     async def forget(self, ref: SessionRef) -> bool:
         """Drop the context; False when there was none. A turn that is running starts it anew when it ends."""

@@ -1,0 +1,69 @@
+"""OpenTelemetry's instruments for generative AI, in Prometheus' spelling, with the buckets that they specify.
+
+https://github.com/open-telemetry/semantic-conventions-genai/blob/main/docs/gen-ai/gen-ai-metrics.md; the spelling is
+https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/#otlp-metric-points-to-prometheus:
+dots become underscores, the unit ``s`` becomes ``_seconds``, a unit in braces is left out.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Histogram
+
+from streamproxy.domain.streams import Timing, UsageRecord
+from streamproxy.metrics.labels import Labels, operation
+from streamproxy.metrics.tally import HistogramTally
+
+TOKEN_BUCKETS: Final = tuple(4**power for power in range(14))
+DURATION_BUCKETS: Final = tuple(0.01 * 2**power for power in range(14))
+FIRST_TOKEN_BUCKETS: Final = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+OUTPUT_TOKEN_BUCKETS: Final = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5)
+_LABELS: Final = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model")
+
+
+class GenAi:
+    """What streams cost in time and tokens."""
+
+    def __init__(self, registry: CollectorRegistry | None, labels: Labels) -> None:
+        self._labels = labels
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...], *more: str) -> HistogramTally:
+            return HistogramTally(Histogram(name, text, [*_LABELS, *more], registry=registry, buckets=buckets))
+
+        self._tokens = histogram(
+            "gen_ai_client_token_usage", "Input and output tokens used.", TOKEN_BUCKETS, "gen_ai_token_type"
+        )
+        self._duration = histogram(
+            "gen_ai_server_request_duration_seconds",
+            "From the request to the last event; error_type is empty for good ends.",
+            DURATION_BUCKETS,
+            "error_type",
+        )
+        self._first_token = histogram(
+            "gen_ai_server_time_to_first_token_seconds",
+            "From the request to the upstream's first event, of streams that ended well.",
+            FIRST_TOKEN_BUCKETS,
+        )
+        self._output_token = histogram(
+            "gen_ai_server_time_per_output_token_seconds",
+            "From the first event to the end by the tokens after the first, of streams that ended well.",
+            OUTPUT_TOKEN_BUCKETS,
+        )
+        self.tallies = (self._tokens, self._duration, self._first_token, self._output_token)
+
+    def record(self, record: UsageRecord, timing: Timing) -> None:
+        """A stream ended, or a whole answer."""
+        known = self._labels
+        labels = (operation(record.endpoint), known.provider(record.upstream), known.model(record.model))
+        usage, seconds = record.usage, record.duration_ms / 1000
+        if usage.total_tokens:
+            self._tokens.add(*labels, "input", value=usage.prompt_tokens)
+            self._tokens.add(*labels, "output", value=usage.completion_tokens)
+        self._duration.add(*labels, record.error_code or "", value=seconds)
+        if record.error_code is not None or record.ttft_ms is None or not timing.streamed:
+            return
+        first = record.ttft_ms / 1000
+        self._first_token.add(*labels, value=first)
+        if usage.completion_tokens > 1:
+            self._output_token.add(*labels, value=(seconds - first) / (usage.completion_tokens - 1))
