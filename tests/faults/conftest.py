@@ -6,10 +6,10 @@ from random import Random
 
 import pytest
 
-from tests.e2e.conftest import launch, speak
+from tests.e2e.conftest import speak
 from tests.faults.profile import SEED
 
-__all__ = ["launch", "speak"]
+__all__ = ["speak"]
 
 
 @pytest.fixture
