@@ -57,11 +57,11 @@ def fuzz(proxy: ProxyProcess, arguments: Sequence[str]) -> int:
     ]
     found_by = {"PYTHONPATH": str(FOLDER.parents[1])}
     return subprocess.run(
-        command, cwd=proxy.folder, env={**os.environ, **found_by, **_credentials(proxy)}, check=False
+        command, cwd=proxy.folder, env={**os.environ, **found_by, **credentials(proxy)}, check=False
     ).returncode
 
 
-def _credentials(proxy: ProxyProcess) -> dict[str, str]:
+def credentials(proxy: ProxyProcess) -> dict[str, str]:
     """An admin who has whatever any operation asks for."""
     proxy.command("user", "add", "alice", "--password-stdin", stdin=PASSWORD)
     proxy.command("user", "add", "root", "--role", "admin", "--openid", "wx-1", "--password-stdin", stdin=PASSWORD)
