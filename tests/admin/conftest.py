@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import pytest
 from tornado.ioloop import IOLoop
 
+from streamproxy.domain.identity import Role
 from tests.support.http import Client
 from tests.support.proxy import ProxyProcess
 
@@ -26,9 +27,8 @@ class Caller(Client):
 
 @pytest.fixture(scope="session")
 def admin_token(patient_proxy: ProxyProcess) -> str:
-    """An API token with the role admin, made by the commands."""
-    patient_proxy.command("user", "add", "root", "--role", "admin")
-    return patient_proxy.command("apitoken", "issue", "root").strip()
+    """An API token with the role admin."""
+    return patient_proxy.api_token("root", role=Role.ADMIN)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from streamproxy.domain.identity import Role
 from tests.admin.conftest import Caller
 from tests.contract.shapes import assert_error
 from tests.support.http import Client, Connection
@@ -96,11 +97,10 @@ async def test_what_does_not_run_is_a_404(admin: Client) -> None:
 async def test_streams_of_every_worker_are_shown_and_ended(start_proxy: StartProxy, upstream: ScriptedUpstream) -> None:
     """Whichever worker answers the admin."""
     proxy = start_proxy(SERVER__WORKERS="2")
-    proxy.command("user", "add", "root", "--role", "admin")
     upstream.script(say("Hel"), stall())
     running: list[Connection] = []
     shown: list[dict[str, Any]] = []
-    with closing(Client(proxy.port, proxy.command("apitoken", "issue", "root").strip())) as admin:
+    with closing(Client(proxy.port, proxy.api_token("root", role=Role.ADMIN))) as admin:
         while len({stream["worker"] for stream in shown}) < 2:
             running.append(await admin.open_chat())
             await running[-1].head()

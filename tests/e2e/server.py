@@ -19,8 +19,6 @@ import psutil  # type: ignore[import-untyped]
 import redis.asyncio
 from sqlalchemy import text as sql_text
 
-from streamproxy.cli.accounts import Accounts, open_accounts
-from streamproxy.settings import Settings, load
 from streamproxy.stores.sql.connect import open_sql
 from tests.e2e.facts import until_some
 from tests.support.http import Client, Connection
@@ -130,17 +128,6 @@ class Server(ProxyProcess):
 
     # -- its people -------------------------------------------------------------------------------------
 
-    @property
-    def settings(self) -> Settings:
-        """As the server reads them."""
-        return load(None, {}, self._environment).settings
-
-    @asynccontextmanager
-    async def accounts(self) -> AsyncIterator[Accounts]:
-        """The server's stores about people."""
-        async with open_accounts(self.settings) as accounts:
-            yield accounts
-
     async def people(self, count: int) -> list[Person]:
         """New users."""
         self._people += count
@@ -149,7 +136,7 @@ class Server(ProxyProcess):
             users = [await accounts.auth.add_user(name) for name in names]
             return [Person(user.id, user.name, await accounts.auth.issue_bearer(user, days=1)) for user in users]
 
-    async def api_token(self, person: Person) -> str:
+    async def api_token_of(self, person: Person) -> str:
         """A new API token of *person*."""
         async with self.accounts() as accounts:
             return (await accounts.auth.issue_api_token(await accounts.named(person.name)))[0]

@@ -93,7 +93,7 @@ async def test_a_revoked_api_token_is_refused_within_the_time_of_the_cache(
 ) -> None:
     """On every worker, also on those that have just seen it work; the user's other token goes on."""
     (person,) = await server.people(1)
-    revoked, kept = [await server.api_token(person) for _ in range(2)]
+    revoked, kept = [await server.api_token_of(person) for _ in range(2)]
     assert await works(server, revoked) == await works(server, kept) == [200, 200]
     listed = await run(server, "apitoken", "list", person.name)
     (token_id,) = [line.split()[0] for line in listed.splitlines() if f"…{revoked[-4:]}" in line]
@@ -110,7 +110,7 @@ async def test_a_disabled_user_is_refused_within_the_time_of_the_cache_whatever_
     server: Server, speak: Speak, upstream: ScriptedUpstream
 ) -> None:
     person, other = await server.people(2)
-    token = await server.api_token(person)
+    token = await server.api_token_of(person)
     assert await works(server, token) == await works(server, person.bearer) == [200, 200]
     await run(server, "user", "disable", person.name)
     await refused(server, token)

@@ -194,7 +194,7 @@ async def test_nothing_secret_and_nothing_said_is_in_the_log(
     planted = {
         what: f"planted{what}{secrets.token_hex(6)}" for what in ("prompt", "answer", "query", "error", "broken")
     }
-    api_token = await server.api_token(person)
+    api_token = await server.api_token_of(person)
     wrong_bearer = f"Bearer wrong-{secrets.token_hex(12)}"
     key = server.keys[0]
     scripts: list[tuple[Step, ...]] = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from typing import Any
 
 import pytest
@@ -81,8 +82,7 @@ async def test_an_api_token_is_an_api_key(
     start: StartCall, patient: Client, patient_proxy: ProxyProcess, upstream: ScriptedUpstream
 ) -> None:
     """``OpenAI(api_key="sk-sp-…")`` as the README shows it."""
-    patient_proxy.bearer("tokens")
-    token = patient_proxy.command("apitoken", "issue", "tokens").strip()
+    token = patient_proxy.api_token(secrets.token_hex(8))
     assert token.startswith("sk-sp-")
     assert text_of(await everything(await start(patient, ASKED, api_key=token))) == "onetwothree"
 

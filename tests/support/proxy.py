@@ -6,14 +6,21 @@ when the log holds a traceback or a sign of a lost task, whatever the test itsel
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+from streamproxy.cli.accounts import Accounts, open_accounts
+from streamproxy.domain.identity import Role
+from streamproxy.settings import Settings, load
 from tests.support.processes import free_ports, readiness, wait_until
 
 # What asyncio, Tornado and Python itself print when something was lost or broke.
@@ -139,12 +146,37 @@ class ProxyProcess:
             check=False,
         )
 
+    @property
+    def settings(self) -> Settings:
+        """As the proxy reads them."""
+        return load(None, {}, self._environment).settings
+
+    @asynccontextmanager
+    async def accounts(self) -> AsyncIterator[Accounts]:
+        """The proxy's stores about people.
+
+        The code behind the commands, which take a second each to start and are tested where they are the subject.
+        """
+        async with open_accounts(self.settings) as accounts:
+            yield accounts
+
     def bearer(self, name: str) -> str:
-        """A bearer of the user *name*, both made by the real commands when first asked for."""
+        """A bearer of the user *name*, both made when first asked for."""
         if name not in self._bearers:
-            self.command("user", "add", name)
-            self._bearers[name] = self.command("token", "issue", name).strip()
+            self._bearers[name] = _apart(self._new_bearer(name))
         return self._bearers[name]
+
+    def api_token(self, name: str, *, role: Role = Role.USER) -> str:
+        """An API token of a new user *name*."""
+        return _apart(self._new_api_token(name, role))
+
+    async def _new_bearer(self, name: str) -> str:
+        async with self.accounts() as accounts:
+            return await accounts.auth.issue_bearer(await accounts.auth.add_user(name), days=1)
+
+    async def _new_api_token(self, name: str, role: Role) -> str:
+        async with self.accounts() as accounts:
+            return (await accounts.auth.issue_api_token(await accounts.auth.add_user(name, role=role)))[0]
 
     def pids(self) -> list[int]:
         """The serving process and all its children."""
@@ -153,6 +185,12 @@ class ProxyProcess:
         assert self._process is not None
         parent = psutil.Process(self._process.pid)
         return [parent.pid, *(child.pid for child in parent.children(recursive=True))]
+
+
+def _apart(coroutine: Coroutine[Any, Any, str]) -> str:
+    """Run *coroutine* to its end in a loop of its own, also where one is running already."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
 
 
 def _clean_environment() -> dict[str, str]:
