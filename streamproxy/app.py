@@ -38,6 +38,7 @@ from streamproxy.composition.features import (
     stream_seconds,
 )
 from streamproxy.composition.start import ENDING_SECONDS, Start
+from streamproxy.composition.tracing import open_tracing
 from streamproxy.composition.upstreams import make_stored_keys, open_catalogue
 from streamproxy.domain.keypool import Upstream
 from streamproxy.handlers import routes
@@ -178,6 +179,7 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
                 Dependency("redis", redis, required=settings.limits.on_redis_down == "closed"),
             ),
             metrics=metrics,
+            tracer=await open_tracing(settings, stack),
             cookie=settings.auth.cookie,
             guest=settings.guest_allowed,
             max_body_bytes=settings.server.max_body_bytes,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from contextlib import aclosing
 
 from streamproxy.domain.sessions import checked_session_id
 from streamproxy.domain.streams import EndReason
+from streamproxy.domain.tracing import operation
 from streamproxy.errors import StreamProxyError
 from streamproxy.handlers.base import BaseHandler
 from streamproxy.handlers.eventstream import EventStream
@@ -17,9 +17,6 @@ from streamproxy.services.exchange import Exchange
 from streamproxy.services.order import EndpointPolicy, Order
 from streamproxy.services.relay import Relay
 from streamproxy.wire.plain import AnyRequest
-
-# https://www.w3.org/TR/trace-context/#traceparent-header
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class AnsweringHandler(BaseHandler):
@@ -37,15 +34,24 @@ class AnsweringHandler(BaseHandler):
     ) -> Order:
         """The order for *request*; BadRequestError for a malformed *session_id*."""
         self.log_fields["model"] = request.model
-        trace = self.request.headers.get("traceparent", "")
+        stream_id = new_stream_id()
+        attributes = {
+            "http.request.method": str(self.request.method),
+            "http.route": endpoint,
+            "gen_ai.operation.name": operation(endpoint),
+            "gen_ai.request.model": request.model,
+            "streamproxy.request_id": self.request_id,
+            "streamproxy.stream_id": stream_id,
+        }
+        name = f"{self.request.method} {endpoint}"
         return Order(
             principal=self.principal,
             request=request,
             request_id=self.request_id,
-            stream_id=new_stream_id(),
+            stream_id=stream_id,
             endpoint=endpoint,
             session_id=None if session_id is None else checked_session_id(session_id),
-            trace={"traceparent": trace} if _TRACEPARENT.fullmatch(trace) else {},
+            trace=self.environment.tracer.request(name, self.request.headers, attributes),
             policy=policy,
         )
 

@@ -11,6 +11,7 @@ from tornado.httputil import HTTPHeaders
 
 from streamproxy.domain.identity import Principal
 from streamproxy.domain.ports import Conversations, Pingable
+from streamproxy.domain.tracing import Tracer
 from streamproxy.handlers.cors import Cors
 from streamproxy.handlers.features import ChatApiFeature, MessageFeature, ProFeature, SimpleChatFeature
 from streamproxy.metrics import Metrics
@@ -45,6 +46,7 @@ class Environment:
     cors: Cors
     dependencies: Sequence[Dependency]
     metrics: Metrics
+    tracer: Tracer
     cookie: str
     guest: bool
     max_body_bytes: int

@@ -12,7 +12,8 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Histogram
 
 from streamproxy.domain.streams import Timing, UsageRecord
-from streamproxy.metrics.labels import Labels, operation
+from streamproxy.domain.tracing import operation
+from streamproxy.metrics.labels import Labels
 from streamproxy.metrics.tally import HistogramTally
 
 TOKEN_BUCKETS: Final = tuple(4**power for power in range(14))

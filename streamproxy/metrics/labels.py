@@ -6,13 +6,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from streamproxy.domain.keypool import Upstream
+from streamproxy.domain.tracing import provider
 
 OTHER: Final = "other"
-# The format flavour, as the conventions ask: everything here speaks OpenAI's, by itself or as Azure spells it.
-# https://opentelemetry.io/docs/specs/semconv/registry/attributes/gen-ai/#gen-ai-provider-name
-_PROVIDERS: Final = {"azure": "azure.ai.openai"}
-OPENAI: Final = "openai"
-_OPERATIONS: Final = {"/v1/embeddings": "embeddings", "/v1/images/generations": "generate_content"}
 
 
 class Labels:
@@ -31,7 +27,7 @@ class Labels:
         self._models = self._fixed | {name for name in names if not name.endswith("*")}
         # ``*`` alone says nothing of a model; ``gpt-4*`` is worth a label of its own.
         self._prefixes = tuple(sorted((n for n in names if n.endswith("*") and n != "*"), key=len, reverse=True))
-        self._providers = {upstream.name: _PROVIDERS.get(upstream.dialect, OPENAI) for upstream in known}
+        self._providers = {upstream.name: provider(upstream.dialect) for upstream in known}
 
     def model(self, name: str) -> str:
         """*name* if the catalogue has it, the pattern that serves it, else ``other``."""
@@ -41,9 +37,4 @@ class Labels:
 
     def provider(self, upstream: str) -> str:
         """``gen_ai.provider.name`` of an upstream by its name."""
-        return self._providers.get(upstream, OPENAI)
-
-
-def operation(endpoint: str) -> str:
-    """``gen_ai.operation.name`` of one of our endpoints."""
-    return _OPERATIONS.get(endpoint, "chat")
+        return self._providers.get(upstream) or provider("")

@@ -5,7 +5,7 @@ another one while that is right.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -13,6 +13,7 @@ from streamproxy.dialects import dialect_of
 from streamproxy.dialects.base import Call, Failure
 from streamproxy.domain.keypool import Candidate
 from streamproxy.domain.ports import UpstreamReply, UpstreamTransport
+from streamproxy.domain.tracing import Span
 from streamproxy.errors import StreamProxyError, UpstreamError, UpstreamRejectedError, UpstreamTimeoutError
 from streamproxy.services.deadlines import Timeouts, at_most, idle_error
 from streamproxy.services.failover import AnyLease, Attempts, CallFailedError, Failover, give_back
@@ -92,7 +93,6 @@ class Calls:
         prompt: Prompt,
         *,
         identity: Identity,
-        trace: Mapping[str, str],
         attempts: Attempts,
         own_key: str | None = None,
     ) -> Answer:
@@ -101,7 +101,7 @@ class Calls:
         async def attempt(lease: AnyLease) -> Answer:
             asked = asyncio.get_running_loop().time()
             async with self.timeouts.until_first_event():
-                reply = await self._open(lease, request, prompt, trace)
+                reply = await self._open(lease, request, prompt, attempts.span)
                 relay = Relay(
                     identity,
                     include_usage=request.include_usage,
@@ -123,7 +123,6 @@ class Calls:
         request: AnyRequest,
         prompt: Prompt,
         *,
-        trace: Mapping[str, str],
         attempts: Attempts,
         own_key: str | None = None,
     ) -> WholeAnswer:
@@ -131,7 +130,7 @@ class Calls:
 
         async def attempt(lease: AnyLease) -> WholeAnswer:
             async with self.timeouts.until_the_end():
-                reply = await self._open(lease, request, prompt, trace)
+                reply = await self._open(lease, request, prompt, attempts.span)
                 try:
                     answer = await self._read_whole(lease, reply, request)
                     await reply.finish()
@@ -167,11 +166,9 @@ class Calls:
         else:
             await give_back(answer.lease, failure, tokens=tokens)
 
-    async def _open(
-        self, lease: AnyLease, request: AnyRequest, prompt: Prompt, trace: Mapping[str, str]
-    ) -> UpstreamReply:
+    async def _open(self, lease: AnyLease, request: AnyRequest, prompt: Prompt, span: Span) -> UpstreamReply:
         """Send; return the answer when its status is 200, else CallFailedError with what it means."""
-        reply = await self._send(lease, _call(lease.candidate, request, prompt), trace)
+        reply = await self._send(lease, _call(lease.candidate, request, prompt), span)
         if reply.status == 200:
             return reply
         try:
@@ -182,9 +179,9 @@ class Calls:
             reply.close()
         raise CallFailedError(_failure(lease, reply, body))
 
-    async def _send(self, lease: AnyLease, call: Call, trace: Mapping[str, str]) -> UpstreamReply:
+    async def _send(self, lease: AnyLease, call: Call, span: Span) -> UpstreamReply:
         url = lease.candidate.upstream.base_url + call.path
-        return await self._transport.open(url, headers={**trace, **call.headers}, body=call.body)
+        return await self._transport.open(url, headers={**span.headers, **call.headers}, body=call.body)
 
     async def _first_frames(self, lease: AnyLease, reply: UpstreamReply, relay: Relay) -> bytes:
         """Read until there is something for the client."""

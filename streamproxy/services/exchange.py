@@ -24,6 +24,7 @@ import msgspec
 
 from streamproxy.domain.limits import Standing
 from streamproxy.domain.streams import EndReason, RunningStream, Timing, Usage
+from streamproxy.domain.tracing import operation, usage_attributes
 from streamproxy.errors import (
     StoreUnavailableError,
     StreamCancelledError,
@@ -58,7 +59,7 @@ class Exchange:
         self.order = order
         self.prompt: Prompt | None = None
         self.outcome: Outcome | None = None
-        self.attempts = Attempts(tokens=self._tokens_asked)
+        self.attempts = Attempts(self._tokens_asked, trace=order.trace, operation=operation(order.endpoint))
         self._parts = parts
         self._holding = Holding(parts, order)
         self._started = parts.clock()
@@ -148,14 +149,13 @@ class Exchange:
                 order.request,
                 self.prompt,
                 identity=identity,
-                trace=order.trace,
                 attempts=self.attempts,
                 own_key=order.own_key,
             )
             self._deadlines = Deadlines(parts.calls.timeouts, self._out_of_time, started=self._answer.asked)
         else:
             self._whole = await parts.calls.whole(
-                order.request, self.prompt, trace=order.trace, attempts=self.attempts, own_key=order.own_key
+                order.request, self.prompt, attempts=self.attempts, own_key=order.own_key
             )
         self._first_event_at = parts.clock()
 
@@ -317,6 +317,12 @@ class Exchange:
         counts = answered or (self._asked_upstream and reason is EndReason.CLIENT_GONE)
         await self._holding.settle(self.outcome, refund=not counts)
         self._settling_seconds = self._parts.clock() - began
+        self._end_spans(self.outcome)
+
+    def _end_spans(self, outcome: Outcome) -> None:
+        attributes = usage_attributes(outcome.usage)
+        self.attempts.span.end(attributes, error=outcome.error_code)
+        self.order.trace.end({**attributes, "streamproxy.end_reason": str(outcome.reason)}, error=outcome.error_code)
 
     async def _close_upstream(self, reason: EndReason) -> None:
         if self._answer is not None:

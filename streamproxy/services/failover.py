@@ -13,6 +13,7 @@ from typing import TypeAlias, TypeVar
 from streamproxy.dialects.base import Failure
 from streamproxy.domain.keypool import Candidate, KeyState
 from streamproxy.domain.retries import RetryBudget
+from streamproxy.domain.tracing import UNTRACED, Attributes, Span, provider
 from streamproxy.errors import NoKeyAvailableError, UpstreamError, UpstreamRejectedError, UpstreamTimeoutError
 from streamproxy.services.keys import KeyPool, Lease
 from streamproxy.services.ownkey import OwnLease
@@ -30,16 +31,29 @@ _LASTING = frozenset({KeyState.DISABLED, KeyState.PARKED})
 class Attempts:
     """How many calls one request has cost so far, and who was asked last.
 
-    *tokens* counts what a call may use; it is asked only for keys that have a token window.
+    *tokens* counts what a call may use; it is asked only for keys that have a token window. *trace* is the span
+    that the calls belong to, *operation* what it calls them; *span* is that of the call under way or the last.
     """
 
     tokens: Callable[[], Awaitable[int]] | None = None
+    trace: Span = UNTRACED
+    operation: str = "chat"
     number: int = 0
     candidate: Candidate | None = None
+    span: Span = UNTRACED
 
     def begin(self, candidate: Candidate) -> None:
         self.number += 1
         self.candidate = candidate
+        upstream = candidate.upstream
+        attributes: Attributes = {
+            "gen_ai.operation.name": self.operation,
+            "gen_ai.provider.name": provider(upstream.dialect),
+            "gen_ai.request.model": candidate.model,
+            "streamproxy.upstream": upstream.name,
+            "streamproxy.attempt": self.number,
+        }
+        self.span = self.trace.child(f"{self.operation} {candidate.model}", attributes)
 
 
 class CallFailedError(Exception):
@@ -101,11 +115,13 @@ class Failover:
         except CallFailedError as exc:
             failed = exc
         except BaseException:
+            attempts.span.end({}, error="cancelled")
             await lease.give_back()
             raise
         else:
             lease.accepted()
             return outcome
+        attempts.span.end({}, error=failed.failure.error.code)
         await give_back(lease, failed.failure)
         raise failed
 

@@ -8,12 +8,13 @@ that does not answer there answers nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
 from streamproxy.domain.tokens import message_text
+from streamproxy.domain.tracing import Span
 from streamproxy.domain.wordlist import LONG_TEXT, WordList
 from streamproxy.errors import ContentPolicyError, UpstreamError
 from streamproxy.services.answerfilter import AnswerFilter
@@ -53,13 +54,15 @@ class Moderation:
         if await _off_loop(texts, lambda: any(words.first(text) is not None for text in texts)):
             raise _refused(request)
 
-    async def ask_upstream(self, request: AnyRequest, *, trace: Mapping[str, str], own_key: str | None) -> None:
+    async def ask_upstream(self, request: AnyRequest, *, trace: Span, own_key: str | None) -> None:
         """ContentPolicyError when the upstream flags a text of *request*; UpstreamError when it does not say."""
         texts = [text for message in request.messages if (text := message_text(message))]
         if self._model is None or not texts:
             return
         question = PlainRequest("/moderations", self._model, (), {"input": texts}, answers="results")
-        answer = await self._calls.whole(question, _NO_PROMPT, trace=trace, attempts=Attempts(), own_key=own_key)
+        attempts = Attempts(trace=trace, operation="moderation")
+        answer = await self._calls.whole(question, _NO_PROMPT, attempts=attempts, own_key=own_key)
+        attempts.span.end({})
         await self._calls.over(answer, tokens=0, silent=False)
         if any(result.flagged for result in _judgement(answer.body)):
             raise _refused(request)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from streamproxy.domain.identity import Principal
 from streamproxy.domain.limits import LimitPolicy
 from streamproxy.domain.streams import EndReason, RunningStream
+from streamproxy.domain.tracing import UNTRACED, Span
 from streamproxy.errors import StreamProxyError
 from streamproxy.wire.plain import AnyRequest
 
@@ -24,7 +25,7 @@ class EndpointPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a client asks for. *trace* are the tracing fields to forward; *endpoint* names the way in.
+    """What a client asks for. *trace* is the request's span; *endpoint* names the way in.
 
     *policy* are the limits of an endpoint that has its own, counted apart from the general ones. *own_key* is the
     caller's own provider key: used for this call only, never stored, never logged. *fit*: also without a session
@@ -37,7 +38,7 @@ class Order:
     stream_id: str
     endpoint: str
     session_id: str | None = None
-    trace: Mapping[str, str] = field(default_factory=dict)
+    trace: Span = UNTRACED
     policy: EndpointPolicy | None = None
     own_key: str | None = field(default=None, repr=False)
     fit: bool = False

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from streamproxy.settings.moderation import Moderation
-from streamproxy.settings.process import Auth, Database, Log, Redis, Server
+from streamproxy.settings.process import Auth, Database, Log, Redis, Server, Telemetry
 from streamproxy.settings.traffic import Compat, Limits, ModelTable, Sessions, Streams
 from streamproxy.settings.upstreams import OPENAI_URL, Upstream, UpstreamEntry
 
@@ -31,6 +31,7 @@ class Settings(BaseSettings):
     moderation: Moderation = Moderation()
     compat: Compat = Compat()
     log: Log = Log()
+    telemetry: Telemetry = Telemetry()
 
     @classmethod
     def settings_customise_sources(

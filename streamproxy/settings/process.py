@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from streamproxy.settings.fields import (
     Addresses,
     DatabaseUrl,
+    HttpUrl,
     LimitsText,
     Origins,
     Place,
@@ -130,4 +131,20 @@ class Log(Section):
     ] = Field(default="INFO", description="The least important records that are logged.")
     format: Annotated[Literal["json", "text"] | None, Unset] = Field(
         default=None, description="json or text, one line a record; unset means text on a terminal and JSON elsewhere."
+    )
+
+
+class Telemetry(Section):
+    """Where traces go. Metrics need nothing: ``GET /metrics``."""
+
+    traces_endpoint: Annotated[HttpUrl | None, Unset] = Field(
+        default=None,
+        description="OTLP/HTTP address that spans are sent to (extra otel); unset means no traces.",
+        examples=["http://127.0.0.1:4318/v1/traces"],
+    )
+    traces_ratio: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="Share of the traces that begin here which is recorded; who began a trace elsewhere has decided.",
     )

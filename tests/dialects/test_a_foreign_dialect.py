@@ -186,9 +186,7 @@ PROMPT = Prompt(messages=ASKED.messages, said=ASKED.messages[1:])
 async def test_it_is_spoken_over_the_wire(upstream: ScriptedUpstream, upstream_socket: socket.socket) -> None:
     upstream.script(raw(STREAM))
     async with calls_to(upstream_socket) as calls:
-        answer = await calls.stream(
-            ASKED, PROMPT, identity=IDENTITY, trace={}, attempts=Attempts(), own_key="sk-theirs"
-        )
+        answer = await calls.stream(ASKED, PROMPT, identity=IDENTITY, attempts=Attempts(), own_key="sk-theirs")
         while not answer.relay.ended:
             answer.relay.feed(await answer.reply.batch())
         answer.reply.close()
@@ -207,7 +205,7 @@ async def test_its_whole_answer_is_a_chat_completion(
     upstream.script(reply(200, {"type": "message", "id": "msg_01", "content": content, "usage": told}))
     async with calls_to(upstream_socket) as calls:
         asked = replace(ASKED, stream=False)
-        answer = await calls.whole(asked, PROMPT, trace={}, attempts=Attempts(), own_key="sk-theirs")
+        answer = await calls.whole(asked, PROMPT, attempts=Attempts(), own_key="sk-theirs")
     assert json.loads(answer.body)["choices"][0]["message"]["content"] == "Grüß dich!"
     assert answer.transcript.text == "Grüß dich!"
     assert answer.transcript.usage == ReportedUsage(25, 15, 0)
@@ -218,4 +216,4 @@ async def test_its_errors_are_read_by_its_own_table(upstream: ScriptedUpstream, 
     upstream.script(raw(named("error", error=error)))
     async with calls_to(upstream_socket) as calls:
         with pytest.raises(UpstreamRejectedError, match="max_tokens: must be less than 4096"):
-            await calls.stream(ASKED, PROMPT, identity=IDENTITY, trace={}, attempts=Attempts(), own_key="sk-theirs")
+            await calls.stream(ASKED, PROMPT, identity=IDENTITY, attempts=Attempts(), own_key="sk-theirs")
