@@ -1,84 +1,97 @@
 /**
- * Who asks and which model answers: the model picker, and the field for a token where guests are not welcome.
+ * Who asks: a guest, somebody with a name and password, or the holder of a token.
  *
- * A guest is known by a cookie that scripts cannot see; a token is kept for this tab and no longer.
+ * Guests and passwords are known by a cookie that scripts cannot see; a token is kept for this tab and no longer.
  */
 
 import * as api from "./api.js";
-import { plainly } from "./texts.js";
-import { make } from "./view.js";
+import { plainly, texts } from "./texts.js";
 
-const MODEL = "streamproxy.model";
 const $ = (id) => document.getElementById(id);
-
-/** The model that was chosen; an upstream that names no models may still serve one that is written in. */
-export function chosenModel() {
-  return $("picker").hidden ? $("model-name").value.trim() : $("model").value;
-}
 
 export class Account {
   #onReady;
   #onFault;
   #onLeave;
 
-  /** `onReady`: questions may be asked now. `onFault(fault)`: the server cannot say. `onLeave`: signed out. */
+  /** `onReady(me)`: questions may be asked now. `onFault(fault)`: the server cannot say. `onLeave`: somebody else is here. */
   constructor({ onReady, onFault, onLeave }) {
     this.#onReady = onReady;
     this.#onFault = onFault;
     this.#onLeave = onLeave;
     $("sign-in").addEventListener("submit", (event) => this.#signIn(event));
+    $("sign-in-open").addEventListener("click", () => this.#ask(null, { guest: true }));
+    $("sign-in-way").addEventListener("click", () => this.#chooseWay($("by-token").hidden));
+    $("sign-in-cancel").addEventListener("click", () => this.begin());
     $("sign-out").addEventListener("click", () => this.#signOut());
-    for (const field of [$("model"), $("model-name")]) {
-      field.addEventListener("change", () => localStorage.setItem(MODEL, chosenModel()));
-    }
   }
 
   /** Learn from the server whether it knows us. */
   async begin() {
     try {
-      showModels(await api.models());
-      this.#show(null);
+      const me = await api.me();
+      this.#show(me);
+      await this.#onReady(me);
     } catch (fault) {
-      if (fault.status === 401) this.#show(fault);
+      if (fault.status === 401) this.#ask(api.token.get() === null ? null : fault);
       else this.#onFault(fault);
     }
   }
 
-  /** The server does not know us any more: a guest gets a new cookie, everybody else is asked for a token. */
+  /** The server does not know us any more: a guest gets a new cookie, everybody else is asked to sign in. */
   async beginAgain() {
     await api.welcome().catch(() => null);
     await this.begin();
   }
 
-  #show(fault) {
-    const known = fault === null;
-    $("sign-in").hidden = known;
-    document.body.classList.toggle("stranger", !known);
-    $("sign-out").hidden = !known || api.token.get() === null;
-    $("sign-in-fault").textContent = !known && api.token.get() !== null ? plainly(fault) : "";
-    if (known) this.#onReady();
-    else $("token").focus();
+  #show({ name, role }) {
+    const guest = role === "guest";
+    $("sign-in").hidden = true;
+    document.body.classList.remove("stranger");
+    $("who").textContent = guest ? texts.guest : name;
+    $("face").textContent = guest ? "" : Array.from(name)[0].toUpperCase();
+    $("sign-in-open").hidden = !guest;
+    $("sign-out").hidden = guest;
+    $("operate").hidden = role !== "admin";
   }
 
-  #signIn(event) {
+  /** Ask who it is, and say why once more: `fault`. */
+  #ask(fault, { guest = false } = {}) {
+    $("sign-in").hidden = false;
+    $("sign-in-cancel").hidden = !guest;
+    document.body.classList.add("stranger");
+    $("sign-in-fault").textContent = fault ? plainly(fault) : "";
+    $("who").textContent = texts.guest;
+    this.#chooseWay(!$("by-token").hidden);
+  }
+
+  #chooseWay(token) {
+    $("by-token").hidden = !token;
+    $("by-password").hidden = token;
+    $("sign-in-way").textContent = token ? texts.withPassword : texts.withToken;
+    $(token ? "token" : "name").focus();
+  }
+
+  async #signIn(event) {
     event.preventDefault();
-    api.token.set($("token").value.trim());
-    $("token").value = "";
-    this.begin();
-  }
-
-  #signOut() {
-    api.token.forget();
+    try {
+      if ($("by-token").hidden) await api.signIn($("name").value.trim(), $("password").value);
+      else api.token.set($("token").value.trim());
+    } catch (fault) {
+      $("sign-in-fault").textContent = plainly(fault);
+      $("password").select();
+      return;
+    }
+    $("password").value = $("token").value = "";
     this.#onLeave();
-    this.beginAgain();
+    await this.begin();
   }
-}
 
-function showModels(names) {
-  const kept = localStorage.getItem(MODEL);
-  $("model").replaceChildren(...names.map((name) => make("option", [name], { value: name })));
-  if (names.includes(kept)) $("model").value = kept;
-  $("picker").hidden = names.length === 0;
-  $("model-name").hidden = names.length > 0;
-  $("model-name").value = kept ?? "";
+  async #signOut() {
+    const holder = api.token.get() !== null;
+    api.token.forget();
+    if (!holder) await api.signOut().catch(() => null);
+    this.#onLeave();
+    await this.beginAgain();
+  }
 }

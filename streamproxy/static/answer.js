@@ -1,68 +1,23 @@
-/** One answer on the page: text that types itself, then a note of how it ended, or a fault with what to do. */
+/** One answer on the page: text that types itself, then a line of what it was, or a fault with what to do. */
 
-import { duration, plainly, texts } from "./texts.js";
-import { make, MarkdownView } from "./view.js";
-
-const TICK_MS = 24;
-// A burst is typed out within about this many ticks, so that nothing lags behind for long.
-const BURST_TICKS = 7;
-const letters = globalThis.Intl?.Segmenter ? new Intl.Segmenter() : null;
-
-/** Text arrives in bursts and leaves evenly. `show(text, {growing})` is called with all that may be seen by now. */
-class Typewriter {
-  #show;
-  #text = "";
-  #shown = 0;
-  #timer = null;
-  #ending = null;
-
-  constructor(show) {
-    this.#show = show;
-  }
-
-  add(text) {
-    this.#text += text;
-    this.#timer ??= setTimeout(() => this.#type(), 0);
-  }
-
-  /** Resolves when everything is shown; `atOnce` does not let it type any more. */
-  end({ atOnce }) {
-    if (atOnce || document.hidden || matchMedia("(prefers-reduced-motion: reduce)").matches) this.#shown = this.#text.length;
-    return new Promise((resolve) => {
-      this.#ending = resolve;
-      this.#timer ??= setTimeout(() => this.#type(), 0);
-    });
-  }
-
-  #type() {
-    const left = this.#text.length - this.#shown;
-    this.#shown += whole(this.#text.slice(this.#shown, this.#shown + 512), Math.ceil(left / BURST_TICKS));
-    const waits = this.#shown < this.#text.length;
-    this.#timer = waits ? setTimeout(() => this.#type(), TICK_MS) : null;
-    const over = !waits && this.#ending !== null;
-    this.#show(this.#text.slice(0, this.#shown), { growing: !over });
-    if (over) this.#ending();
-  }
-}
-
-/** At least `count` code units of `text`, without cutting a letter or an emoji in two. */
-function whole(text, count) {
-  if (count >= text.length || letters === null) return Math.max(count, 0);
-  const letter = letters.segment(text).containing(Math.max(count - 1, 0));
-  return letter ? letter.index + letter.segment.length : count;
-}
+import { Countdown } from "./countdown.js";
+import { plainly, texts } from "./texts.js";
+import { Typewriter } from "./typewriter.js";
+import { copyButton, iconButton, make, MarkdownView } from "./view.js";
 
 export class AnswerView {
   element = make("li", [], { class: "answer waiting" });
   #body = make("div", [], { class: "prose" });
   #status = make("p", [texts.waiting], { class: "status" });
+  #tools = make("div", [], { class: "tools" });
   #markdown = new MarkdownView(this.#body);
   #typewriter;
   #countdown = null;
 
   /** `onGrow` is called after every change of height. */
   constructor({ onGrow }) {
-    this.element.append(make("h2", [texts.answer], { class: "unseen" }), this.#body, this.#status);
+    const foot = make("div", [this.#status, this.#tools], { class: "foot" });
+    this.element.append(make("h2", [texts.answer], { class: "unseen" }), this.#body, foot);
     this.#typewriter = new Typewriter((text, how) => {
       this.#markdown.update(text, how);
       onGrow();
@@ -71,14 +26,30 @@ export class AnswerView {
 
   /** Text of the answer has come. */
   say(text) {
-    this.element.classList.replace("waiting", "typing");
-    this.#status.textContent = "";
+    this.#speaks();
     this.#typewriter.add(text);
   }
 
-  /** The model thinks and does not speak yet. */
+  /** Text of the answer that has been there before. */
+  put(text) {
+    if (text === "") return;
+    this.#speaks();
+    this.#typewriter.put(text);
+  }
+
+  /** Not text but an element. */
+  show(element) {
+    this.element.classList.remove("waiting", "typing");
+    this.#body.append(element);
+  }
+
+  /** What happens while nothing is said yet, or no more. */
+  note(text) {
+    this.#status.replaceChildren(text);
+  }
+
   think() {
-    if (this.element.classList.contains("waiting")) this.#status.textContent = texts.thinking;
+    if (this.element.classList.contains("waiting")) this.note(texts.thinking);
   }
 
   /** It is over; `notes` are small lines below. */
@@ -86,6 +57,14 @@ export class AnswerView {
     await this.#typewriter.end({ atOnce });
     this.element.classList.remove("waiting", "typing");
     this.#status.replaceChildren(...notes.filter(Boolean).map((note) => make("span", [note])));
+    const text = this.#typewriter.text;
+    if (text) this.#tools.prepend(copyButton(() => text));
+  }
+
+  /** It may be asked for once more. */
+  offer(again) {
+    this.#tools.querySelector(".again")?.remove();
+    if (again) this.#tools.append(iconButton("again", texts.again, again, "again"));
   }
 
   /** It failed. `retry` is called when the reader wants to ask again, which waits as long as the server said. */
@@ -97,24 +76,22 @@ export class AnswerView {
     const request = fault.requestId ? [make("small", [`${texts.request} ${fault.requestId}`])] : [];
     const words = make("p", [plainly(fault), " ", wait]);
     this.element.append(make("div", [words, make("div", [again, ...request], { class: "row" })], { class: "trouble" }));
-    if (fault.retryAfter) this.#countDown(fault.retryAfter, wait, again);
+    if (!fault.retryAfter) return;
+    this.#countdown = new Countdown(fault.retryAfter, (left, time) => {
+      wait.textContent = left > 0 ? texts.wait(time) : texts.goOn;
+      again.disabled = left > 0;
+    });
   }
 
   /** Nobody waits for this answer any more. */
   abandon() {
-    clearInterval(this.#countdown);
+    this.#countdown?.stop();
     for (const offer of this.element.querySelectorAll(".trouble :is(button, .wait)")) offer.remove();
+    this.offer(null);
   }
 
-  #countDown(seconds, place, button) {
-    const due = performance.now() + seconds * 1000;
-    const tick = () => {
-      const left = Math.ceil((due - performance.now()) / 1000);
-      place.textContent = left > 0 ? texts.wait(duration(left)) : texts.goOn;
-      button.disabled = left > 0;
-      if (left <= 0) clearInterval(this.#countdown);
-    };
-    this.#countdown = setInterval(tick, 250);
-    tick();
+  #speaks() {
+    this.element.classList.replace("waiting", "typing");
+    this.note("");
   }
 }

@@ -1,21 +1,13 @@
-/** The server's API as the page uses it. Paths are relative, so that the page may live under a prefix. */
+/** The server's API as the page uses it, apart from streams. */
 
-import { readEvents } from "./sse.js";
+import { call } from "./stream-wire.js";
 
 const TOKEN = "streamproxy.token";
 
-/**
- * A call that failed. `code` is the server's, or `unreachable` (no answer at all) or `cut` (an answer without end);
- * `retryAfter` is in seconds.
- */
-export class ApiError extends Error {
-  constructor({ message = "", status = 0, code = "", retryAfter = null, requestId = "" }) {
-    super(message);
-    Object.assign(this, { status, code, retryAfter, requestId });
-  }
-}
+/** Where the server is: the page may live under a prefix. */
+export const base = new URL("..", import.meta.url).href;
 
-/** The token that was pasted, for this tab only. Guests have none: their cookie is not for scripts to see. */
+/** The token that was pasted, for this tab only. Who signed in otherwise has a cookie that is not for scripts to see. */
 export const token = {
   get: () => sessionStorage.getItem(TOKEN),
   set: (value) => sessionStorage.setItem(TOKEN, value),
@@ -24,66 +16,60 @@ export const token = {
 
 /** Ids of all models. */
 export async function models() {
-  const response = await call("v1/models");
-  return (await response.json()).data.map((model) => model.id);
+  return (await get("v1/models")).data.map((model) => model.id);
+}
+
+/** `{id, name, role, session_seconds}`. */
+export function me() {
+  return get("v1/me");
 }
 
 /** Have the server give this browser a new guest cookie, if it welcomes guests. */
 export async function welcome() {
-  await call("./");
+  await ask("GET", "");
 }
 
-/**
- * One turn of a conversation: the server knows what was said before by the session id.
- * Yields the chunks as they come; throws ApiError, or AbortError once `signal` is aborted.
- */
-export async function* chat({ model, text, sessionId, signal, onOpen }) {
-  const body = { model, stream: true, messages: [{ role: "user", content: text }] };
-  const response = await call("v1/chat/completions", {
-    method: "POST",
-    headers: { "Content-Type": "application/json", "X-Session-Id": sessionId },
-    body: JSON.stringify(body),
-    signal,
+export function signIn(name, password) {
+  return ask("POST", "signin", { name, password });
+}
+
+export function signOut() {
+  return ask("POST", "signout", {});
+}
+
+/** A page of conversations: `{data: [{id, title, updated}], has_more, last_id}`. */
+export function conversations({ after = "" } = {}) {
+  return get(`v1/sessions?limit=50${after && `&after=${after}`}`);
+}
+
+/** A page of what was said, newest first: `{data: [{stream_id, message, answer, complete}], has_more, last_id}`. */
+export function messages(id, { after = "" } = {}) {
+  return get(`v1/sessions/${id}/messages?limit=100${after && `&after=${after}`}`);
+}
+
+export function forget(id) {
+  return ask("DELETE", `v1/sessions/${id}`);
+}
+
+/** Take back the turn of a stream and all after it; one that nobody knows is taken back already. */
+export async function rewind(id, streamId) {
+  await ask("DELETE", `v1/sessions/${id}/turns/${streamId}`).catch((fault) => {
+    if (fault.status !== 404) throw fault;
   });
-  onOpen?.(response.headers);
-  const requestId = response.headers.get("X-Request-Id") ?? "";
-  try {
-    for await (const { data } of readEvents(response.body)) {
-      if (data === "[DONE]") return;
-      const chunk = JSON.parse(data);
-      if (chunk.error) throw new ApiError({ ...chunk.error, status: response.status, requestId });
-      yield chunk;
-    }
-  } catch (fault) {
-    if (fault instanceof ApiError || fault.name === "AbortError") throw fault;
-    throw new ApiError({ code: "cut", requestId });
-  }
-  throw new ApiError({ code: "cut", requestId });
 }
 
-async function call(path, { headers, ...options } = {}) {
-  const secret = token.get();
-  const credential = secret ? { Authorization: `Bearer ${secret}` } : {};
-  let response;
-  try {
-    response = await fetch(path, { ...options, headers: { ...headers, ...credential } });
-  } catch (fault) {
-    if (fault.name === "AbortError") throw fault;
-    throw new ApiError({ code: "unreachable" });
-  }
-  if (!response.ok) throw await refusal(response);
-  return response;
+/** A picture of what `prompt` describes: an address of the page's own kind, or one elsewhere. */
+export async function draw(prompt, signal) {
+  const [picture] = (await ask("POST", "v1/images/generations", { prompt, n: 1, response_format: "b64_json" }, signal)).data;
+  return picture.b64_json ? { data: `data:image/png;base64,${picture.b64_json}` } : { address: picture.url };
 }
 
-/** What a status says; a gateway in front may answer in HTML. */
-async function refusal(response) {
-  const error = await response.json().then((body) => body.error, () => null);
-  const wait = Number.parseInt(response.headers.get("Retry-After") ?? "", 10);
-  return new ApiError({
-    message: error?.message,
-    code: error?.code ?? "",
-    status: response.status,
-    retryAfter: Number.isNaN(wait) ? null : wait,
-    requestId: response.headers.get("X-Request-Id") ?? "",
-  });
+function get(path) {
+  return ask("GET", path);
+}
+
+async function ask(method, path, body, signal) {
+  const content = body === undefined ? {} : { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+  const response = await call(new URL(path, base), { method, signal, ...content }, token.get());
+  return response.headers.get("Content-Type")?.startsWith("application/json") ? response.json() : null;
 }

@@ -1,119 +1,134 @@
-/**
- * The chat page: one conversation.
- *
- * Its context lives on the server under a session id (X-Session-Id), so each turn sends its own message only. An
- * answer that was stopped or broke off is kept there as far as it was said.
- */
+/** The chat page: puts its parts together. The conversation on the page is named by the address's fragment. */
 
-import { Account, chosenModel } from "./account.js";
-import { AnswerView } from "./answer.js";
+import { Account } from "./account.js";
 import * as api from "./api.js";
 import { Composer } from "./composer.js";
+import { Connection } from "./connection.js";
+import { Conversations } from "./conversations.js";
+import { Limits } from "./limits.js";
+import { Models } from "./models.js";
 import { Follower } from "./scrolling.js";
-import { plainly, texts, translate } from "./texts.js";
+import { Sidebar } from "./sidebar.js";
+import { Talk } from "./talk.js";
+import { plainly, switchLanguage, texts, translate } from "./texts.js";
+import { switchTheme } from "./themes.js";
 import { make } from "./view.js";
 
 const $ = (id) => document.getElementById(id);
-const [talk, welcome] = [$("talk"), $("welcome")];
 
+translate(document);
+const sidebar = new Sidebar();
+const models = new Models();
 const follower = new Follower($("scroller"), $("down"));
-const composer = new Composer({ onSend: ask, onStop: stop });
-const account = new Account({ onReady: () => composer.focus(), onFault: startBadly, onLeave: startAnew });
+const composer = new Composer({ onSend: send, onStop: () => talk.stop() });
+const connection = new Connection({ onRetry: () => talk.hurry() });
+const limits = new Limits($("limits"), { onBlocked: (blocked) => (composer.blocked = blocked) });
+const conversations = new Conversations($("past"), { onOpen: open, onForget: (id) => id === talk.id && startAnew() });
+const account = new Account({ onReady: begin, onFault: startBadly, onLeave: leave });
 
-let session = newSession();
-let running = null;
-let newest = null;
+const page = {
+  limits,
+  memorySeconds: 1800,
+  model: () => models.chosen,
+  changed: (changed) => changed === talk && showTalk(),
+  grown: (grown) => grown === talk && follower.follow(),
+  spoken: (spoken, text) => {
+    history.replaceState(null, "", `#${spoken.id}`);
+    conversations.touch(spoken.id, text);
+    conversations.select(spoken.id);
+  },
+  lost: (lost, state, detail) => {
+    if (lost !== talk) return;
+    connection.show(state, detail);
+    if (state === "reconnecting") announce(texts.connecting);
+  },
+  announce,
+  unknown: () => account.beginAgain(),
+};
+const talks = new Map();
+let talk = talkOf(newId());
 
-/** randomUUID exists in secure contexts only; plain HTTP in an office network is none. */
-function newSession() {
-  if (crypto.randomUUID) return crypto.randomUUID();
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+/** The conversation that is on the page or was: its answer may still be written while another one is looked at. */
+function talkOf(id) {
+  if (!talks.has(id)) talks.set(id, new Talk(id, page));
+  return talks.get(id);
 }
 
-function ask(text) {
-  talk.append(make("li", [make("h2", [texts.you], { class: "unseen" }), make("p", [text])], { class: "said" }));
-  answer(text);
+function send(text, { draw }) {
+  if (draw) talk.draw(text);
+  else talk.ask(text);
+  announce("");
   follower.toEnd();
 }
 
-async function answer(text) {
-  const view = addAnswer();
-  const aborter = new AbortController();
-  running?.abort();
-  showRunning(aborter);
+async function open(id) {
+  sidebar.close();
+  const known = talks.has(id);
+  show(talkOf(id));
+  if (known) return;
   try {
-    const notes = await receive(view, text, aborter.signal);
-    await view.end(notes);
-    announce(texts.complete);
+    const opening = talk.open();
+    await Promise.race([opening, new Promise((resolve) => setTimeout(resolve, 300))]);
+    follower.toEnd();
+    await opening;
   } catch (fault) {
-    await conclude(view, text, fault);
-  } finally {
-    if (running === aborter) showRunning(null);
-    follower.follow();
+    talks.delete(id);
+    startBadly(fault);
   }
 }
 
-/** Show the chunks of one answer as they come; return what is to be noted below it. */
-async function receive(view, text, signal) {
-  const [asked, model, notes] = [performance.now(), chosenModel(), []];
-  const onOpen = (headers) => headers.has("X-Context-Truncated") && notes.push(texts.leftOut);
-  let first = null;
-  for await (const chunk of api.chat({ model, text, sessionId: session, signal, onOpen })) {
-    const { delta = {}, finish_reason: ending } = chunk.choices?.[0] ?? {};
-    const words = delta.content || delta.refusal;
-    if (words) {
-      first ??= performance.now();
-      view.say(words);
-    } else if (delta.reasoning_content || delta.reasoning) view.think();
-    if (ending === "length") notes.push(texts.length);
-    if (ending === "content_filter") notes.push(texts.filtered);
-  }
-  const seconds = (until) => ((until - asked) / 1000).toFixed(1);
-  return [...notes, `${model} · ${texts.timing(seconds(first ?? performance.now()), seconds(performance.now()))}`];
-}
-
-async function conclude(view, text, fault) {
-  if (fault.name === "AbortError") {
-    await view.end([texts.stopped], { atOnce: true });
-    announce(texts.stopped);
-    return;
-  }
-  const known = fault instanceof api.ApiError ? fault : new api.ApiError({ message: String(fault) });
-  await view.fail(known, () => {
-    view.element.remove();
-    answer(text);
-  });
-  announce(plainly(known));
-  if (known.status === 401) await account.beginAgain();
-}
-
-function addAnswer() {
-  newest?.abandon();
-  newest = new AnswerView({ onGrow: () => follower.follow() });
-  talk.append(newest.element);
-  welcome.hidden = true;
-  return newest;
-}
-
-function stop() {
-  running?.abort();
-}
-
-function startAnew() {
-  stop();
-  session = newSession();
-  newest?.abandon();
-  newest = null;
-  talk.replaceChildren();
-  welcome.hidden = false;
+function show(next) {
+  talk = next;
+  connection.hide();
+  $("talks").replaceChildren(talk.element);
+  conversations.select(talk.id);
+  history.replaceState(null, "", talk.empty && !location.hash.includes(talk.id) ? location.pathname : `#${talk.id}`);
+  showTalk();
+  follower.toEnd();
   composer.focus();
 }
 
-function showRunning(aborter) {
-  running = aborter;
-  composer.busy = aborter !== null;
-  talk.ariaBusy = String(aborter !== null);
-  if (aborter !== null) announce("");
+function showTalk() {
+  composer.busy = talk.busy;
+  $("welcome").hidden = !talk.empty;
+  follower.follow();
+}
+
+function startAnew() {
+  sidebar.close();
+  history.replaceState(null, "", location.pathname);
+  show(talkOf(newId()));
+}
+
+/** Who is here is known: what may they ask, and what did they? */
+async function begin(me) {
+  page.memorySeconds = me.session_seconds;
+  const [names] = await Promise.all([api.models(), conversations.load()]);
+  models.show(names);
+  const wanted = decodeURIComponent(location.hash.slice(1));
+  if (wanted && wanted !== talk.id && /^[\w.:-]{1,64}$/.test(wanted)) await open(wanted);
+  else show(talk);
+}
+
+/** Somebody else is here, to whom nothing on the page belongs. */
+function leave() {
+  for (const one of talks.values()) one.close();
+  talks.clear();
+  conversations.clear();
+  limits.forget();
+  startAnew();
+}
+
+/** The server could not say what it was asked when the page began. */
+function startBadly(fault) {
+  const again = make("button", [texts.tryAgain], { type: "button", class: "quiet outlined" });
+  const trouble = make("div", [make("p", [plainly(fault)]), again], { class: "trouble" });
+  again.addEventListener("click", () => {
+    trouble.remove();
+    account.begin();
+  });
+  $("talks").replaceChildren(trouble);
+  announce(plainly(fault));
 }
 
 /** Said once, when there is something to say: a screen reader is not made to read along. */
@@ -121,20 +136,21 @@ function announce(text) {
   $("announcer").textContent = text;
 }
 
-/** The server could not even say which models there are. */
-function startBadly(fault) {
-  const view = addAnswer();
-  view.fail(fault, () => {
-    view.element.remove();
-    account.begin();
-  });
+/** randomUUID exists in secure contexts only; plain HTTP in an office network is none. */
+function newId() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-translate(document);
 for (const text of texts.openers) {
   const opener = make("button", [text], { type: "button" });
-  opener.addEventListener("click", () => ask(text));
+  opener.addEventListener("click", () => send(text, { draw: false }));
   $("openers").append(make("li", [opener]));
 }
-$("fresh").addEventListener("click", startAnew);
+for (const id of ["fresh", "fresh-narrow"]) $(id).addEventListener("click", startAnew);
+$("language").addEventListener("click", switchLanguage);
+$("theme").addEventListener("click", switchTheme);
+addEventListener("hashchange", () => {
+  const wanted = decodeURIComponent(location.hash.slice(1));
+  if (wanted && wanted !== talk.id) open(wanted);
+});
 account.begin();

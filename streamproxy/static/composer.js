@@ -1,13 +1,16 @@
 /** The field that questions are written in, with one button to send and one to stop. */
 
+import { texts } from "./texts.js";
+
 const $ = (id) => document.getElementById(id);
 
 export class Composer {
   #field = $("question");
   #busy = false;
+  #blocked = false;
   #onSend;
 
-  /** `onSend(text)` is called with what was written, `onStop()` when the answer has been enough. */
+  /** `onSend(text, {draw})` is called with what was written, `onStop()` when the answer has been enough. */
   constructor({ onSend, onStop }) {
     this.#onSend = onSend;
     $("composer").addEventListener("submit", (event) => {
@@ -17,8 +20,9 @@ export class Composer {
     this.#field.addEventListener("input", () => this.#fit());
     this.#field.addEventListener("keydown", (event) => this.#key(event));
     $("stop").addEventListener("click", onStop);
+    $("draw").addEventListener("click", () => this.#toggleDraw(!this.#draws));
     document.addEventListener("keydown", (event) => {
-      if (event.key === "Escape" && !event.isComposing) onStop();
+      if (event.key === "Escape" && !event.isComposing && this.#busy) onStop();
     });
   }
 
@@ -33,16 +37,34 @@ export class Composer {
     this.#fit();
   }
 
+  /** No question would be taken now. */
+  set blocked(blocked) {
+    this.#blocked = blocked;
+    this.#fit();
+  }
+
   focus() {
-    this.#field.focus();
+    this.#field.focus({ preventScroll: true });
+  }
+
+  get #draws() {
+    return $("draw").ariaPressed === "true";
+  }
+
+  #toggleDraw(draws) {
+    $("draw").ariaPressed = String(draws);
+    this.#field.placeholder = draws ? texts.drawHint : texts.questionHint;
+    this.focus();
   }
 
   #send() {
     const text = this.#field.value.trim();
-    if (text === "" || this.#busy) return;
+    if (text === "" || this.#busy || this.#blocked) return;
+    const draw = this.#draws;
     this.#field.value = "";
+    this.#toggleDraw(false);
     this.#fit();
-    this.#onSend(text);
+    this.#onSend(text, { draw });
   }
 
   #key(event) {
@@ -53,7 +75,7 @@ export class Composer {
   }
 
   #fit() {
-    $("send").disabled = this.#field.value.trim() === "";
+    $("send").disabled = this.#blocked || this.#field.value.trim() === "";
     this.#field.style.height = "auto";
     this.#field.style.height = `${this.#field.scrollHeight}px`;
   }

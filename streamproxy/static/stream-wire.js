@@ -42,11 +42,11 @@ export class Wire {
     this.#token = token;
   }
 
-  /** POST a request. @returns {Promise<{id: string, events_url: string}>} */
+  /** POST a request. @returns {Promise<{id: string, events_url: string, headers: Headers}>} */
   async start(request, key, signal) {
     const headers = { "Content-Type": "application/json", "Idempotency-Key": key };
     const response = await this.#call("v1/streams", { method: "POST", headers, body: JSON.stringify(request), signal });
-    return response.json();
+    return { ...(await response.json()), headers: response.headers };
   }
 
   /** The receipt of a stream that was told to end. */
@@ -117,17 +117,8 @@ export class Wire {
     }
   }
 
-  async #call(path, { headers, ...options } = {}) {
-    const bearer = await this.#bearer();
-    const credential = bearer ? { Authorization: `Bearer ${bearer}` } : {};
-    let response;
-    try {
-      response = await fetch(this.#url(path), { ...options, headers: { ...headers, ...credential } });
-    } catch (fault) {
-      throw fault.name === "AbortError" ? fault : new StreamError({ code: "unreachable" });
-    }
-    if (!response.ok) throw await refusal(response);
-    return response;
+  async #call(path, options) {
+    return call(this.#url(path), options, await this.#bearer());
   }
 
   #url(path) {
@@ -171,6 +162,19 @@ class Watch {
       },
     });
   }
+}
+
+/** fetch with a bearer, if any, that throws a StreamError for every answer that is no good one. */
+export async function call(url, { headers, ...options } = {}, bearer = null) {
+  const credential = bearer ? { Authorization: `Bearer ${bearer}` } : {};
+  let response;
+  try {
+    response = await fetch(url, { ...options, headers: { ...headers, ...credential } });
+  } catch (fault) {
+    throw fault.name === "AbortError" ? fault : new StreamError({ code: "unreachable" });
+  }
+  if (!response.ok) throw await refusal(response);
+  return response;
 }
 
 /** What a status says; a proxy in front may answer in HTML. */

@@ -30,6 +30,7 @@
  * @property {string | (() => string | null | Promise<string | null>)} [token]  a bearer; without one the page's cookie
  * @property {string | null} [storageKey]  where in sessionStorage the position is kept; null: a reload forgets it
  * @property {boolean} [replay]  resume with the first chunk instead of the one after the last that was seen
+ * @property {(headers: Headers) => void} [onStart]  the server has begun; RateLimit fields are among the headers
  * @property {(text: string, added: string) => void} [onText]  all text so far, and what has just been added to it
  * @property {(chunk: Chunk) => void} [onChunk]
  * @property {(state: State, detail: {retryAt?: number, fault?: StreamError}) => void} [onState]
@@ -88,6 +89,7 @@ export class ChatStream {
   #cancelled = null;
   #listeners = new Set();
   #failures = 0;
+  #hurry = () => {};
   #progress = performance.now();
 
   /** Use startStream or resumeStream. @param {Memory} memory @param {StreamOptions} options */
@@ -129,6 +131,11 @@ export class ChatStream {
     return this.#cancelled;
   }
 
+  /** Try again now, while it waits for its next try. */
+  retry() {
+    this.#hurry();
+  }
+
   /** Read no more, and leave the answer to go on: a component is unmounted. resumeStream takes it up again. */
   close() {
     if (this.over) return;
@@ -161,6 +168,7 @@ export class ChatStream {
     const start = () => this.#wire.start(request, key, this.#aborter.signal);
     const stream = await this.#persist(start, { patience: START_PATIENCE_MS, mayPass: (fault) => fault.unexplained });
     this.#memory.began(stream);
+    this.#call(this.#options.onStart, stream.headers);
   }
 
   /** Read until the answer is over, however often the connection is lost. */
@@ -211,7 +219,7 @@ export class ChatStream {
     }
   }
 
-  /** Wait, but no longer than until the browser is online again or nobody wants to read any more. */
+  /** Wait, but no longer than until the browser is online again, somebody hurries or nobody wants to read any more. */
   #rest(pause) {
     return new Promise((resolve) => {
       const over = () => {
@@ -220,6 +228,7 @@ export class ChatStream {
         resolve();
       };
       const timer = setTimeout(over, pause);
+      this.#hurry = over;
       globalThis.addEventListener?.("online", over);
       this.#aborter.signal.addEventListener("abort", over, { once: true });
     });

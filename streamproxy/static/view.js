@@ -76,6 +76,45 @@ export function make(name, children = [], attributes = {}) {
   return element;
 }
 
+const ICONS = {
+  copy: "M7 7V4.5A1.5 1.5 0 0 1 8.5 3h7A1.5 1.5 0 0 1 17 4.5v7a1.5 1.5 0 0 1-1.5 1.5H13M4.5 7h7A1.5 1.5 0 0 1 13 8.5v7a1.5 1.5 0 0 1-1.5 1.5h-7A1.5 1.5 0 0 1 3 15.5v-7A1.5 1.5 0 0 1 4.5 7z",
+  again: "M16.5 10a6.5 6.5 0 1 1-2-4.7M16.5 3.5v3.2h-3.2",
+  edit: "M4 16l.8-3.6 8.6-8.6a1.6 1.6 0 0 1 2.3 0l.5.5a1.6 1.6 0 0 1 0 2.3l-8.6 8.6zM12 5.2l2.8 2.8",
+  forget: "M4 6h12M8 6V4.2h4V6M5.5 6l.7 10h7.6l.7-10",
+  done: "M4.5 10.5l3.5 3.5 7.5-8",
+};
+const SVG = "http://www.w3.org/2000/svg";
+
+function icon(name) {
+  const [svg, path] = [document.createElementNS(SVG, "svg"), document.createElementNS(SVG, "path")];
+  svg.setAttribute("viewBox", "0 0 20 20");
+  svg.setAttribute("aria-hidden", "true");
+  path.setAttribute("d", ICONS[name]);
+  svg.append(path);
+  return svg;
+}
+
+/** A button that shows one of the icons and says `label`. */
+export function iconButton(name, label, onClick, kind = name) {
+  const button = make("button", [icon(name)], { type: "button", class: `icon ${kind}`, "aria-label": label, title: label });
+  button.addEventListener("click", onClick);
+  return button;
+}
+
+/** A button that copies what `text()` gives and says so. */
+export function copyButton(text) {
+  const button = iconButton("copy", texts.copy, async () => {
+    await copyText(text());
+    confirm(texts.copied, "done");
+    setTimeout(() => confirm(texts.copy, "copy"), COPIED_MS);
+  }, "copy-all");
+  const confirm = (label, name) => {
+    button.ariaLabel = button.title = label;
+    button.replaceChildren(icon(name));
+  };
+  return button;
+}
+
 function linkOf({ address, children }) {
   return make("a", inlines(children), { href: address, target: "_blank", rel: "noopener noreferrer nofollow" });
 }

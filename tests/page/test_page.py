@@ -9,6 +9,7 @@ from http.cookies import SimpleCookie
 import pytest
 from tornado.ioloop import IOLoop
 
+from streamproxy.handlers.page import page_files
 from tests.support.http import Client
 from tests.support.proxies import StartProxy
 from tests.support.proxy import ProxyProcess
@@ -60,19 +61,31 @@ async def test_every_file_that_the_page_refers_to_is_there_and_of_its_kind(visit
     assert {"static/chat.js", "static/sse.js", "static/markdown.js", "static/style.css", "static/icon.svg"} <= seen
 
 
+async def test_every_file_is_used_by_a_page(visitor: Client) -> None:
+    """What no page refers to is dead."""
+    seen: set[str] = {"static/index.html"}
+    wanted = [f"static/{name}" for name in ("docs.css", "index.html")]
+    while wanted:
+        path = wanted.pop()
+        body = (await visitor.ask("GET", f"/{path}")).body.decode()
+        found = {*_MARKUP_REFERENCE.findall(body), *(f"static/{name}" for name in _IMPORT.findall(body))}
+        wanted += sorted(found - seen)
+        seen |= {path, *found}
+    assert {f"static/{name}" for name in page_files()} == seen
+
+
 async def test_nothing_on_the_page_parses_html(visitor: Client) -> None:
-    for name in ("view.js", "answer.js", "chat.js", "account.js"):
+    for name in sorted(page_files()):
         script = (await visitor.ask("GET", f"/static/{name}")).body.decode()
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", script)
 
 
 async def test_both_languages_say_all_that_the_page_has_to_say(visitor: Client) -> None:
     page = (await visitor.ask("GET", "/")).body.decode()
-    texts = (await visitor.ask("GET", "/static/texts.js")).body.decode()
-    english, chinese = (
-        set(re.findall(r"^ +(\w+):", texts.partition(f"const {name} = {{")[2].partition("\n};")[0], re.MULTILINE))
-        for name in ("ENGLISH", "CHINESE")
-    )
+    english, chinese = [
+        set(re.findall(r"^ +(\w+):", (await visitor.ask("GET", f"/static/{name}.js")).body.decode(), re.MULTILINE))
+        for name in ("english", "chinese")
+    ]
     assert english == chinese
     assert set(re.findall(r"data-(?:text|label|hint)=\"(\w+)\"", page)) <= english
 
