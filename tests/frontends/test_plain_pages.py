@@ -1,0 +1,26 @@
+"""Pages without a framework: the browser's EventSource, and @microsoft/fetch-event-source."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.frontends.promises import (
+    test_a_network_that_is_away_for_three_seconds_costs_no_word,
+    test_a_reload_goes_on_where_it_was,
+    test_each_word_is_shown_before_the_upstream_has_said_the_next,
+    test_stop_closes_the_upstream_within_a_second_and_keeps_what_was_said,
+    test_workers_that_are_replaced_in_mid_answer_cost_no_word,
+)
+
+__all__ = [
+    "test_a_network_that_is_away_for_three_seconds_costs_no_word",
+    "test_a_reload_goes_on_where_it_was",
+    "test_each_word_is_shown_before_the_upstream_has_said_the_next",
+    "test_stop_closes_the_upstream_within_a_second_and_keeps_what_was_said",
+    "test_workers_that_are_replaced_in_mid_answer_cost_no_word",
+]
+
+pytestmark = [
+    pytest.mark.parametrize("app", ["eventsource", "fetch-event-source"], indirect=True),
+    pytest.mark.gen_test(timeout=60),
+]
