@@ -14,7 +14,8 @@ async function ask(question) {
 /** Read on from where this tab has got to; resolves at the end of the answer. */
 function resume() {
   return new Promise((resolve, reject) => {
-    const { id, events_url: url, position } = running.get();
+    const { id, events_url: url, position, text } = running.get();
+    page.show(text);
     // The header Last-Event-ID, which EventSource sends when it reconnects by itself, wins over the query.
     const source = new EventSource(`${url}&last_event_id=${position || `${id}.0`}`);
     const over = (settle) => (source.close(), running.end(), settle());

@@ -16,10 +16,12 @@ async function ask(question) {
 
 /** Read on from where this tab has got to; resolves at the end of the answer. */
 async function resume() {
-  const { id, position } = running.get();
+  const { id, position, text } = running.get();
+  page.show(text);
   let over = false;
   await fetchEventSource(`/v1/streams/${id}/events`, {
-    headers: { Authorization: `Bearer ${token()}`, "Last-Event-ID": position || `${id}.0` },
+    // In small letters, as it writes them itself when it comes back: two spellings would be sent as two headers.
+    headers: { authorization: `Bearer ${token()}`, "last-event-id": position || `${id}.0` },
     openWhenHidden: true, // or it closes, and asks again, whenever the tab is left
     async onopen(response) {
       if (response.status === 204) over = true; // all was seen
@@ -30,9 +32,9 @@ async function resume() {
       over = event === "done";
       if (event === "failed") throw new Final(JSON.parse(data).error.message);
       if (event || !data) return;
-      const text = running.get().text + (JSON.parse(data).choices[0]?.delta?.content ?? "");
-      running.set({ id, position, text });
-      page.show(text);
+      const said = running.get().text + (JSON.parse(data).choices[0]?.delta?.content ?? "");
+      running.set({ id, position, text: said });
+      page.show(said);
       page.tell("");
     },
     onclose() {
