@@ -70,6 +70,7 @@ class BaseHandler(RequestHandler):
             self.request.connection.set_max_body_size(MAX_DISCARDED_BODY)
         if self.request.method == "OPTIONS":
             return
+        self.environment.old_proxy.look(self.request)
         if self.environment.draining.is_set():
             self.set_header("Connection", "close")
         try:

@@ -15,6 +15,7 @@ from streamproxy.domain.tracing import Tracer
 from streamproxy.handlers.cors import Cors
 from streamproxy.handlers.features import ChatApiFeature, MessageFeature, ProFeature, SimpleChatFeature
 from streamproxy.metrics import Metrics
+from streamproxy.handlers.oldproxy import OldProxyCheck
 from streamproxy.services.administration import Administration
 from streamproxy.services.auth import Authenticator
 from streamproxy.services.billing import Billing
@@ -68,6 +69,7 @@ class Environment:
     stream_seconds: float
     cancel_when_left: bool
     draining: asyncio.Event = field(default_factory=asyncio.Event)
+    old_proxy: OldProxyCheck = field(default_factory=OldProxyCheck)
 
     async def authenticate(self, headers: HTTPHeaders, cookies: Mapping[str, Morsel[str]], host: str) -> Principal:
         """The principal of a request; AuthenticationError when there is none."""

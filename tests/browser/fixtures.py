@@ -18,7 +18,7 @@ from tests.browser.chromium import Chromium
 from tests.browser.network import Network
 from tests.browser.site import Installation, Site
 from tests.browser.witness import Witness
-from tests.docs.nginx import Nginx
+from tests.support.nginx import inner
 from tests.e2e.launching import Launch
 from tests.support.upstream import ScriptedUpstream
 
@@ -57,7 +57,7 @@ def installation(
     """Two workers that welcome guests, behind nginx."""
     settings = {"AUTH__GUEST": "true", **site_settings}
     server = launch(workers=WORKERS, port_per_worker=True, **settings)
-    nginx = Nginx(tmp_path_factory.mktemp("nginx"), server.ports, pages=site_pages)
+    nginx = inner(tmp_path_factory.mktemp("nginx"), server.ports, pages=site_pages)
     nginx.start()
     yield Installation(server, nginx)
     nginx.stop()

@@ -48,6 +48,31 @@ def converse(last: int, *, pace: float) -> Step:
     return step
 
 
+def count_until(over: asyncio.Event, *, pace: float) -> Step:
+    """To who asks for it: count on until the test says that it is *over*, say "end" and end well."""
+    answers = converse(0, pace=0)
+
+    async def step(answer: Answer) -> None:
+        if newest(answer.request) != QUESTION:
+            return await answers(answer)
+        number = 0
+        while not over.is_set():
+            number += 1
+            await say(f"{number} ")(answer)
+            await asyncio.sleep(pace)
+        for part in (say("end"), finish(), usage(), done()):
+            await part(answer)
+        return None
+
+    return step
+
+
+def is_counted(text: str) -> bool:
+    """Whether *text* is all that ``count_until`` has said."""
+    numbers = text.removesuffix("end")
+    return text.endswith("end") and numbers == counted(numbers.count(" ")) != ""
+
+
 def counted(last: int) -> str:
     """All that ``count`` says."""
     return "".join(f"{number} " for number in range(1, last + 1))

@@ -1,4 +1,4 @@
-"""The nginx configuration that the project ships, in a real nginx."""
+"""The inner hop, as the project ships it, in a real nginx."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import TypeAlias
 import pytest
 from tornado.ioloop import IOLoop
 
-from tests.docs.nginx import Nginx
 from tests.support.http import DONE, Client
+from tests.support.nginx import inner
 from tests.support.proxy import ProxyProcess
 from tests.support.steps import done, drop, finish, gate, say, stall
 from tests.support.upstream import ScriptedUpstream
@@ -27,7 +27,7 @@ def front(io_loop: IOLoop, tmp_path: Path) -> Iterator[Front]:
     with ExitStack() as stack:
 
         def start(*workers: int, bearer: str | None = None) -> Client:
-            nginx = Nginx(tmp_path, workers)
+            nginx = inner(tmp_path, workers)
             nginx.start()
             stack.callback(nginx.stop)
             client = Client(nginx.port, bearer)
@@ -46,7 +46,7 @@ def away() -> Iterator[int]:
 
 
 def test_nginx_accepts_the_configuration_without_a_warning(tmp_path: Path) -> None:
-    assert Nginx(tmp_path, (8888, 8889)).complaints() == ""
+    assert inner(tmp_path, (8888, 8889)).complaints() == ""
 
 
 async def test_the_first_words_arrive_while_the_upstream_is_still_speaking(
