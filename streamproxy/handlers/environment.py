@@ -14,8 +14,8 @@ from streamproxy.domain.ports import Conversations, Pingable
 from streamproxy.domain.tracing import Tracer
 from streamproxy.handlers.cors import Cors
 from streamproxy.handlers.features import ChatApiFeature, MessageFeature, ProFeature, SimpleChatFeature
-from streamproxy.metrics import Metrics
 from streamproxy.handlers.oldproxy import OldProxyCheck
+from streamproxy.metrics import Metrics
 from streamproxy.services.administration import Administration
 from streamproxy.services.auth import Authenticator
 from streamproxy.services.billing import Billing

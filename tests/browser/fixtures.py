@@ -18,8 +18,8 @@ from tests.browser.chromium import Chromium
 from tests.browser.network import Network
 from tests.browser.site import Installation, Site
 from tests.browser.witness import Witness
-from tests.support.nginx import inner
 from tests.e2e.launching import Launch
+from tests.support.nginx import inner
 from tests.support.upstream import ScriptedUpstream
 
 WORKERS = 2

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tests.browser.network import Network
-from tests.support.nginx import Nginx
 from tests.e2e.server import Server
+from tests.support.nginx import Nginx
 from tests.support.upstream import ScriptedUpstream
 
 
