@@ -10,7 +10,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 
 
-async def until(fact: Callable[[], Any], what: str, seconds: float = 10) -> Any:
+async def until(fact: Callable[[], Any], what: str, seconds: float = 40) -> Any:
     """Wait until *fact* (maybe a coroutine function) of another process, which offers no event, is true; return it."""
     async with asyncio.timeout(seconds) as bound:
         while True:

@@ -18,7 +18,7 @@ from tests.support.upstream import ScriptedUpstream
 
 PLACES = 2
 # A killed worker renews nothing: what it held is free again within this time (leases of 12 s and less).
-LEASE_BOUND = 15
+LEASE_BOUND = 30
 
 
 @pytest.fixture(scope="module")

@@ -168,7 +168,7 @@ async def test_what_was_said_before_the_client_left_is_in_the_next_prompt(
     await stream.head()
     assert b"The first half" in await stream.frame()
     stream.leave()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(5):
         await (await upstream.request()).left
     await ask(speak(server, person, worker=1), "Go on.", "left")
     assert told(upstream.requests[-1]) == [user("Tell me all."), assistant("The first half"), user("Go on.")]

@@ -167,7 +167,7 @@ async def test_where_the_tokens_end_inside_an_answer_the_stream_ends_validly_and
     assert spent["prompt_tokens"] == count_messages([user("Talk.")], counter)
     assert spent["completion_tokens"] == counter.count(answer.text())
     assert TOKENS - 10 <= spent["total_tokens"] <= TOKENS
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(5):
         await (await upstream.request()).left
     (row,) = await server.usage(person)
     assert (row["end_reason"], row["estimated"]) == ("budget", True)

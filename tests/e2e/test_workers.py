@@ -19,7 +19,7 @@ from tests.support.upstream import ScriptedUpstream
 
 WORKERS = 4
 # How long a process may take to be started, or to be gone.
-START_BOUND = 15
+START_BOUND = 60
 
 
 @pytest.fixture(scope="module")

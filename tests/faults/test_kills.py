@@ -30,7 +30,7 @@ REPETITIONS = amount(short=1, long=20)
 STREAMS = amount(short=6, long=50)
 LAST, PACE = 60, 0.1
 BACK_SECONDS = 2.0
-START_BOUND = 15
+START_BOUND = 60
 
 
 @pytest.fixture(scope="module")

@@ -93,5 +93,5 @@ async def test_leaving_while_the_question_is_judged_closes_the_upstream(
     while not upstream.listed:  # noqa: ASYNC110 (the upstream serves in this very loop)
         await asyncio.sleep(0)
     stream.leave()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(5):
         await upstream.listed[-1].left
