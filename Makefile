@@ -6,7 +6,7 @@ HOST ?= 127.0.0.1
 PORT ?= 8888
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types layers soak docs fuzz-api bench setup-run setup setup-servers clean
+.PHONY: help run test check lint types layers soak docs fuzz-api bench bench-quick profile setup-run setup setup-servers clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -59,8 +59,14 @@ docs: setup ## write docs/settings.md and docs/errors.md anew from the code
 fuzz-api: setup setup-servers ## schemathesis over /openapi.json: all checks, stateful, over 5,000 cases
 	$(BIN)/python -m tests.openapi.fuzz --max-examples 80 --workers 2 $(ARGS)
 
-bench: setup setup-servers ## measure nginx and streamproxy side by side, write docs/benchmarks.md
-	$(BIN)/python -m tests.bench.run
+bench: setup setup-servers ## measure streamproxy beside its peers, write docs/benchmarks.md (a quarter of an hour)
+	$(BIN)/python -m tests.bench.run $(ARGS)
+
+bench-quick: setup setup-servers ## measure nginx and streamproxy, under two minutes, and print it
+	$(BIN)/python -m tests.bench.run --kind quick $(ARGS)
+
+profile: setup setup-servers ## print where the time of a loaded worker goes (ARGS="W1 --native")
+	$(BIN)/python -m tests.bench.profiling $(ARGS)
 
 setup-servers:
 	@tests/install-servers.sh

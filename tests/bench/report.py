@@ -1,97 +1,260 @@
-"""What was measured, as Markdown: for the terminal and for docs/benchmarks.md."""
+"""Results as Markdown: docs/benchmarks.md, the section of README, and a summary for the terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from textwrap import fill
 
-_HEAD = (
-    "| | proxy | µs a request | µs an event | × nginx | Redis, µs a request | busy | events/s | age p50/p99 ms |",
-    "|---|---|---:|---:|---:|---:|---:|---:|---:|",
-)
+from tests.bench.goals import NGINX, OURS, Verdict, verdicts
+from tests.bench.machine import ROOT
+from tests.bench.measuring import Row
+from tests.bench.results import Results
+
+PAGE = ROOT / "docs" / "benchmarks.md"
+README = ROOT / "README.md"
+BEGIN, END = "<!-- figures: make bench -->\n", "<!-- end of figures -->\n"
 # Above, the core that the proxy is pinned to was the limit.
 SATURATED = 0.9
+_QUIET_LOAD = 0.5
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
+    """A Markdown table; all columns but the first *left* are numbers."""
+    lines = [f"| {' | '.join(head)} |", "|" + "|".join(["---"] * left + ["---:"] * (len(head) - left)) + "|"]
+    return "\n".join([*lines, *(f"| {' | '.join(cells)} |" for cells in rows)])
+
+
+def _number(value: float) -> str:
+    """Three figures or so."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def _times(row: Row, reference: Row | None, value: str) -> str:
+    if reference is None or row is reference or not getattr(reference, value) or not getattr(row, value):
+        return ""
+    return f"{getattr(row, value) / getattr(reference, value):.2f}"
+
+
+def workloads(results: Results) -> str:
+    """A table a workload, with its heading."""
+    parts = []
+    for name in dict.fromkeys(row.workload for row in results.rows):
+        rows = [row for row in results.rows if row.workload == name]
+        reference = results.row(name.split()[0] if name.startswith("W") else name, NGINX)
+        cells = [
+            (
+                row.target,
+                _number(row.cpu_us_a_request) if row.cpu_us_a_request else "nothing answered",
+                _number(row.cpu_us_an_event) if row.cpu_us_an_event else "",
+                _times(row, reference, "cpu_us_an_event"),
+                _number(row.redis_us_a_request) if row.redis_us_a_request else "",
+                f"{row.busy:.0%}",
+                f"{row.events_a_second:,.0f}",
+                f"{_number(row.age_p50_ms)} / {_number(row.age_p99_ms)}",
+                f"{_number(row.first_p50_ms)} / {_number(row.first_p99_ms)}",
+                f"{row.errors}" + (f" ({row.unfinished} unfinished)" if row.unfinished else ""),
+            )
+            for row in rows
+        ]
+        head = ("", "µs/request", "µs/event", "× nginx", "Redis µs/request", "busy", "events/s")
+        head += ("age ms p50 / p99", "first event ms p50 / p99", "errors")
+        parts.append(f"### {name}: {rows[0].what}\n\n{table(head, cells)}\n")
+    return "\n".join(parts)
+
+
+def goals(results: Results) -> str:
+    """Every goal and whether it is met."""
+    words = {True: "met", False: "**not met**", None: ""}
+
+    def cells(v: Verdict) -> tuple[str, ...]:
+        return v.what, v.must_text, v.aim_text, v.found_text, words[v.met], words[v.aimed]
+
+    return table(("", "must", "aim", "found", "must", "aim"), map(cells, verdicts(results)))
+
+
+def memory(results: Results) -> str:
+    """Open streams."""
+    cells = [
+        (
+            m.target,
+            f"{m.streams:,}",
+            _number(m.before_mib),
+            _number(m.highest_mib),
+            _number(m.kib_a_stream),
+            f"{m.errors}",
+        )
+        for m in results.memory
+    ]
+    return table(("", "streams", "MiB before", "MiB open", "KiB a stream", "errors"), cells)
+
+
+def slow(results: Results) -> str:
+    """Readers that take less than is offered."""
+    cells = [(s.target, _number(s.begin_mib), _number(s.highest_mib), _number(s.growth_mib)) for s in results.slow]
+    return table(("", "MiB at the beginning", "MiB at the most", "grown by"), cells)
+
+
+def moments(results: Results) -> str:
+    """Single things that take a time."""
+    cells = [
+        (m.what, m.target, f"{m.count}", f"{m.missing}", _number(m.p50_ms), _number(m.p99_ms)) for m in results.moments
+    ]
+    return table(("", "", "measured", "never seen", "p50 ms", "p99 ms"), cells, left=2)
+
+
+def curve(results: Results) -> str:
+    """From few streams to many."""
+    cells = [
+        (
+            p.target,
+            f"{p.streams:,}",
+            f"{p.events_a_second_offered:,.0f}",
+            f"{p.events_a_second:,.0f}",
+            _number(p.cpu_us_an_event),
+            _number(p.redis_us_an_event) if p.redis_us_an_event else "",
+            f"{p.busy:.0%}",
+            f"{_number(p.age_p50_ms)} / {_number(p.age_p99_ms)}",
+            _number(p.memory_mib),
+            f"{p.errors}",
+        )
+        for p in results.curve
+    ]
+    head = ("", "streams", "events/s due", "events/s", "µs/event", "Redis µs/event", "busy", "age ms p50 / p99", "MiB")
+    return table((*head, "errors"), cells)
+
+
+def agreement(results: Results) -> str:
+    """This load generator and mock beside others."""
+    cells = [
+        (a.workload, a.target, a.unit, _number(a.ours), _number(a.other), f"{a.difference:+.1%}")
+        for a in results.agreement
+    ]
+    return table(("", "", "", "ours", "other", "difference"), cells, left=3)
+
+
+def _circumstances(results: Results) -> str:
+    rows = list(results.circumstances.items())
+    rows.append(("measured for", f"{results.seconds / 60:.0f} minutes"))
+    rows += [(name, version) for name, version in results.versions.items()]
+    rows += [(name, f"not measured: {' '.join(reason.split())}") for name, reason in results.missing.items()]
+    return table(("", ""), rows, left=2)
+
 
 _PAGE = """# Benchmarks
 
-*Written by `make bench`.*
+*Written by `{command}`; the figures are in [benchmarks.json](benchmarks.json).*
 
-{table}
+Everything in one run, on one machine, over the loopback. streamproxy has everything on: bearer verified, windows of
+requests and tokens checked and session loaded in Redis, session appended, usage and history written, access line and
+metrics recorded. The peers only relay. nginx is no peer but the limit of what C can do: it relays unbuffered and does
+nothing else.
 
-{workloads}
+{disturbed}## The goals
+
+{goals}
+
+## The machine
 
 {circumstances}
 
-How to read it:
+## The workloads
 
-- **CPU** is the scheduler's time of the proxy's process tree (its worker and its parent) within the measured
-  seconds, divided by what was answered in them; the median of three rounds, W3 one round. *× nginx* compares
-  CPU. nginx relays unbuffered and does nothing else: it is the limit of what C can do, not a peer. streamproxy has
-  everything on: bearer verified, limits on requests, tokens and streams and the session in Redis, usage and history
-  written to SQLite, one access line a request. Redis runs on the other core; its CPU is a column of its own.
-- **busy** is the share of its core that the proxy used. Where it is near 100 %, the rate is the proxy's limit and the
-  age of events is the length of a queue.{saturated}
+Medians of {rounds}. {saturated}
+
+{workloads}
+## Memory of open streams
+
+Each has one event a second; resident memory of the process tree, before the first and at the most.
+
+{memory}
+
+{slow}## How long it takes until
+
+{moments}
+
+{curve}{agreement}## How to read it
+
+- **CPU** is the scheduler's time of the proxy's process tree within the measured seconds, divided by what was answered
+  in them. Redis runs on the other core; its CPU is a column of its own.
+- **busy** is the share of one core that the proxy used. Near 100 % the rate is the proxy's limit, and ages are the
+  length of a queue.
 - **age** is what lies between the making of an event in the mock and its reading in the load generator: the proxy and
-  two hops over the loopback.
-- Every answer was checked for the order and number of its events, for `stop` and for `[DONE]`; one error would have
-  ended the run without this page.
-- The proxy is pinned to one core; mock, Redis and load generator share another.{disturbed}
+  two hops over the loopback. **first event** counts from when a request was sent, or due.
+- **errors**: the load generator checks status, framing, order and number of events, and `[DONE]`, in every answer.
+  *Unfinished* are answers that had not ended seconds after the window: that proxy could not keep up.
+- The proxy is pinned to one core; mock, Redis and load generator share another, except for two workers, who may use
+  both.
+- A session is used for many turns, so that contexts are really loaded: 1,000 sessions a workload, in turn.
 
-The mock upstream, the load generator and the run are in [`tests/bench`](../tests/bench). It needs gcc, nginx and
-redis-server, and takes less than two minutes.
+The mock upstream, the load generator and the run are in [`tests/bench`](../tests/bench). `make bench` needs gcc, nginx
+and redis-server, and installs the peers into a cache folder; `make bench-quick` measures nginx and streamproxy in less
+than two minutes; `make profile` prints where the time goes.
 """
-_DISTURBED = """
-- **Other work ran on this machine at the same time** (load average {load} on {cores} before the run). CPU time hardly
-  suffers from that; rates and ages do, and are worth little here."""
-_SATURATED = " Here that is: {names}."
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """Medians of one workload against one target. CPU in microseconds, *busy* as a share of one core."""
-
-    workload: str
-    what: str
-    target: str
-    cpu_a_request: float
-    cpu_an_event: float
-    redis_a_request: float
-    busy: float
-    events_a_second: float
-    p50_ms: float
-    p99_ms: float
-
-
-def table(rows: Sequence[Row], *, head: bool = True) -> list[str]:
-    """Lines of Markdown. *rows* must hold, for each workload, nginx first."""
-    lines = list(_HEAD) if head else []
-    reference = {row.workload: row.cpu_an_event for row in rows if row.target == "nginx"}
-    for row in rows:
-        cells = (
-            row.workload,
-            row.target,
-            f"{row.cpu_a_request:,.0f}",
-            f"{row.cpu_an_event:,.2f}",
-            f"{row.cpu_an_event / reference[row.workload]:.1f}",
-            f"{row.redis_a_request:,.0f}" if row.redis_a_request else "",
-            f"{row.busy:.0%}",
-            f"{row.events_a_second:,.0f}",
-            f"{row.p50_ms:.1f}, {row.p99_ms:.1f}",
-        )
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
-
-
-def page(rows: Sequence[Row], circumstances: Mapping[str, str]) -> str:
+def page(results: Results) -> str:
     """docs/benchmarks.md."""
-    workloads = dict.fromkeys(f"**{row.workload}**: {row.what}" for row in rows)
-    load, cores = circumstances["load average before"], circumstances["machine"].split(", ")[-2]
-    saturated = ", ".join(f"{row.workload} {row.target}" for row in rows if row.busy > SATURATED)
+    load = float(results.circumstances["load average before"])
+    names = ", ".join(f"{row.workload} {row.target}" for row in results.rows if row.busy > SATURATED)
+    rounds = max((row.rounds for row in results.rows), default=0)
     return _PAGE.format(
-        table="\n".join(table(rows)),
-        workloads=" · ".join(workloads) + ".",
-        circumstances="| | |\n|---|---|\n"
-        + "\n".join(f"| {name} | {value} |" for name, value in circumstances.items()),
-        saturated=_SATURATED.format(names=saturated) if saturated else "",
-        disturbed=_DISTURBED.format(load=load, cores=cores) if float(load) >= 0.5 else "",
+        command=results.circumstances["command"],
+        disturbed=_DISTURBED.format(load=load) if load >= _QUIET_LOAD else "",
+        goals=goals(results),
+        circumstances=_circumstances(results),
+        rounds=f"{rounds} rounds" if rounds != 1 else "one round",
+        saturated=fill(f"The proxy's core was the limit in: {names}.", 118) if names else "",
+        workloads=workloads(results),
+        memory=memory(results),
+        slow=f"{_slow_text(results)}\n\n{slow(results)}\n\n" if results.slow else "",
+        moments=moments(results),
+        curve=f"## From few streams to many\n\nTen events a second each, one worker.\n\n{curve(results)}\n\n"
+        if results.curve
+        else "",
+        agreement=f"## Another load generator\n\n{_AGREEMENT}\n\n{agreement(results)}\n\n" if results.agreement else "",
     )
+
+
+_DISTURBED = """**Other work ran on this machine at the same time** (load average {load:.1f} before the run): CPU hardly
+suffers from that; latencies and rates do.
+
+"""
+_AGREEMENT = """The same targets, measured in turn with another load generator and another mock upstream: CPU in
+microseconds."""
+
+
+def _slow_text(results: Results) -> str:
+    found = results.slow[0]
+    return f"Slow readers: {found.clients} clients that read 1 kB/s of endless answers, for {found.seconds:.0f} s."
+
+
+def section(results: Results) -> str:
+    """What README says of speed."""
+    wanted = [
+        ("20-event answer, µs", "W1", "cpu_us_a_request"),
+        ("event in a long answer, µs", "W2", "cpu_us_an_event"),
+        ("event of 500 streams at 40/s, µs", "W3", "cpu_us_an_event"),
+        ("answer without stream, µs", "W5", "cpu_us_a_request"),
+    ]
+    targets = [
+        name for name in dict.fromkeys(row.target for row in results.rows) if "workers" not in name and name != "direct"
+    ]
+    cells = []
+    for what, workload, value in wanted:
+        found = [results.row(workload, target) for target in targets]
+        cells.append((what, *(_number(getattr(row, value)) if row else "" for row in found)))
+    head = ("CPU of the proxy", *(f"**{name}**" if name == OURS else name for name in targets))
+    return f"{BEGIN}\n{table(head, cells)}\n\n{END}"
+
+
+def publish(results: Results) -> None:
+    """Write the page, and README's figures between their marks."""
+    PAGE.write_text(page(results))
+    text = README.read_text()
+    begin, end = text.index(BEGIN), text.index(END) + len(END)
+    README.write_text(text[:begin] + section(results) + text[end:])
+
+
+def summary(results: Results) -> str:
+    """For the terminal."""
+    return "\n".join(["", workloads(results), goals(results), ""])

@@ -1,147 +1,119 @@
-"""Measures nginx and streamproxy in one run, prints the table and writes it to docs/benchmarks.md.
-
-What counts is CPU time of the proxy's process tree: it hardly depends on what else the machine does. Targets take
-turns within a round, so that what disturbs the machine disturbs both. Any error of any measurement ends the run
-with exit status 1, and the page is left as it was: figures of a proxy that errs mean nothing.
-
-    python -m tests.bench.run
-"""
+"""``make bench``: measures streamproxy beside its peers, and writes the figures into the documents."""
 
 from __future__ import annotations
 
-import json
-import platform
-import subprocess
+import signal
 import sys
 import tempfile
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
-from os import getloadavg
+from dataclasses import replace
 from pathlib import Path
-from statistics import median
 
-from tests.bench.report import Row, page, table
-from tests.bench.targets import Cores, Target, build, mock_upstream, nginx, streamproxy
+import click
 
-ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "benchmarks.md"
+from tests.bench import report
+from tests.bench.agreement import agreement
+from tests.bench.installs import cache_folder
+from tests.bench.machine import ROOT, Cores, allow_many_files, build, circumstances
+from tests.bench.results import FILE, Results
+from tests.bench.series import PEERS, QUICK, SMOKE, Plan, Series
+from tests.bench.targets.mock import mock_upstream
+from tests.bench.workloads import W1, W2, W2W, W3, W5
 
-
-@dataclass(frozen=True, slots=True)
-class Workload:
-    """Times in seconds; what *model* means is said in mock.c."""
-
-    name: str
-    what: str
-    model: str
-    clients: int
-    ramp: float
-    warm: float
-    seconds: float
-    rounds: int
-    events_a_request: int = 1
+_KINDS = {"full": Plan(), "quick": QUICK, "smoke": SMOKE}
+_WORKLOADS = {workload.name: workload for workload in (W1, W2, W2W, W3, W5)}
 
 
-WORKLOADS = (
-    Workload("W1", "20-event streams, unpaced, 32 at once", "bench-n20", 32, 0.1, 0.7, 2.5, 3, 20),
-    Workload("W2", "2,000-event streams, unpaced, 8 at once", "bench-n2000", 8, 0.1, 0.7, 2.5, 3, 2000),
-    Workload("W5", "no stream, 32 at once", "bench", 32, 0.1, 0.7, 2.5, 3),
-    Workload("W3", "25 streams of 40 events a second", "bench-n200-r40", 25, 5, 0.5, 6, 1, 200),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Measurement:
-    """One workload against one target, as load.c prints it; *cpu_us* is of the proxy, then of its Redis."""
-
-    cpu_us: list[float]
-    requests: int
-    events: int
-    errors: int
-    first_error: str
-    seconds: float
-    p50_us: float
-    p99_us: float
-
-
-def measure(load: Path, target: Target, workload: Workload) -> Measurement:
-    """Run the load generator once; SystemExit when it saw an error or nothing at all."""
-    numbers = (target.port, workload.model, workload.clients, workload.ramp, workload.warm, workload.seconds)
-    command = [str(load), *map(str, numbers), target.bearer, *map(str, target.pids)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    found = Measurement(**json.loads(done.stdout))
-    if found.errors or not found.events:
-        sys.exit(f"{workload.name}, {target.name}: {found.errors} errors, {found.events} events: {found.first_error}")
-    return found
-
-
-def row(workload: Workload, target: Target, found: Sequence[Measurement]) -> Row:
-    """The medians of *found*."""
-    # Streams that last longer than the window end in it or not by chance: there the events tell their number.
-    requests = [m.events / workload.events_a_request for m in found]
-    return Row(
-        workload=workload.name,
-        what=workload.what,
-        target=target.name,
-        cpu_a_request=median(m.cpu_us[0] / n for m, n in zip(found, requests, strict=True)),
-        cpu_an_event=median(m.cpu_us[0] / m.events for m in found),
-        redis_a_request=median(sum(m.cpu_us[1:]) / n for m, n in zip(found, requests, strict=True)),
-        busy=median(m.cpu_us[0] / 1e6 / m.seconds for m in found),
-        events_a_second=median(m.events / m.seconds for m in found),
-        p50_ms=median(m.p50_us for m in found) / 1e3,
-        p99_ms=median(m.p99_us for m in found) / 1e3,
-    )
-
-
-def measure_all(folder: Path) -> list[Row]:
-    """Every workload, the targets in turn."""
+def measured(plan: Plan, command: str, other: Path | None = None) -> Results:
+    """Everything that *plan* asks for, and whether the *other* load generator agrees. What was started is stopped, also after a fault or SIGTERM."""
     cores = Cores()
+    results = Results(circumstances(command))
+    allow_many_files()
     cores.load()
-    load = build("load", folder)
-    rows = []
-    with ExitStack() as stack:
-        upstream = stack.enter_context(mock_upstream(folder))
-        targets = [
-            stack.enter_context(start(folder / start.__name__, upstream, cores)) for start in (nginx, streamproxy)
-        ]
-        for workload in WORKLOADS:
-            rounds = [[measure(load, target, workload) for target in targets] for _ in range(workload.rounds)]
-            rows += [
-                row(workload, target, found) for target, found in zip(targets, zip(*rounds, strict=True), strict=True)
-            ]
-            print("\n".join(table(rows[-len(targets) :], head=workload is WORKLOADS[0])), flush=True)
-    return rows
+    try:
+        with tempfile.TemporaryDirectory(prefix="bench") as name:
+            folder = Path(name)
+            with mock_upstream(folder) as mock:
+                series = Series(folder, build("load", folder), mock, cores, plan, results)
+                if other:
+                    results.agreement = agreement(other, folder / "agreement", series.load, mock, cores, series.say)
+                series.run()
+    finally:
+        cores.release()
+    return results
 
 
-def output(*command: str) -> str:
-    """What a command prints, on whichever stream, without the line's end."""
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    return done.stdout.strip()
+@click.command(
+    epilog=f"""\b
+Measures on 127.0.0.1 only. The proxy under test has the last core for itself; mock upstream, Redis and load
+generator share the first. Peers are installed into {cache_folder()}.
+A full run takes about a quarter of an hour on a quiet machine; anything else that runs disturbs latencies, hardly CPU.
+
+\b
+    make bench                                   everything; writes docs/benchmarks.md, docs/benchmarks.json, README
+    make bench-quick                             nginx and streamproxy, under two minutes; writes nothing
+    make bench ARGS="--rounds 1 --window 0.5"    the same measurements in less than half the time
+    make bench-quick ARGS="--only W3"            one workload
+"""
+)
+@click.option(
+    "--kind", type=click.Choice(list(_KINDS)), default="full", show_default=True, help="How much is measured."
+)
+@click.option("--rounds", type=click.IntRange(1, 20), help="Rounds of which the median is taken.")
+@click.option("--window", type=click.FloatRange(0.05, 10), help="Factor for the length of the measured windows.")
+@click.option(
+    "--only", multiple=True, type=click.Choice(list(_WORKLOADS)), help="Only these workloads; may be repeated."
+)
+@click.option("--without", multiple=True, type=click.Choice([p.__name__ for p in PEERS]), help="Leave a peer out.")
+@click.option(
+    "--compare-with",
+    "other",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder with sseload.c and mockup.c: measure with them too, and tell the difference.",
+)
+@click.option("--page", type=click.Path(dir_okay=False, path_type=Path), help="Write the page there.")
+@click.option(
+    "--json", "path", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures there as JSON."
+)
+def main(
+    kind: str,
+    rounds: int | None,
+    window: float | None,
+    only: tuple[str, ...],
+    without: tuple[str, ...],
+    other: Path | None,
+    page: Path | None,
+    path: Path | None,
+) -> None:
+    """Measure what streamproxy costs, beside nginx and its peers, in one run."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    plan = _KINDS[kind]
+    plan = replace(plan, rounds=rounds or plan.rounds, window=window or plan.window)
+    plan = replace(plan, peers=tuple(peer for peer in plan.peers if peer.__name__ not in without))
+    plan = replace(plan, workloads=tuple(w for w in plan.workloads if w.name in only) if only else plan.workloads)
+    results = measured(plan, _command(kind, rounds, window, only, without), other)
+    print(report.summary(results))
+    if path:
+        results.write(path)
+    if page:
+        page.write_text(report.page(results))
+    wrong = results.own_errors()
+    if wrong:
+        sys.exit("streamproxy erred, so the documents are left as they were:\n" + "\n".join(wrong))
+    if kind == "full" and not only:
+        results.write()
+        report.publish(results)
+        print(f"written to {report.PAGE.relative_to(ROOT)}, {FILE.relative_to(ROOT)} and README.md")
 
 
-def circumstances(busy_before: float) -> dict[str, str]:
-    """Machine, versions and commit."""
-    cpu = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
-        "unknown",
-    )
-    changed = output("git", "status", "--porcelain", "--", "streamproxy")
-    return {
-        "machine": f"{cpu}, {len(Cores().all)} cores, Linux {platform.release()}",
-        "versions": f"Python {platform.python_version()}, {output('nginx', '-v').removeprefix('nginx version: ')}",
-        "commit": output("git", "rev-parse", "--short", "HEAD") + (" and changes not yet committed" if changed else ""),
-        "load average before": f"{busy_before:.1f}",
-    }
-
-
-def main() -> None:
-    """See the module."""
-    before = circumstances(getloadavg()[0])
-    with tempfile.TemporaryDirectory(prefix="bench") as folder:
-        rows = measure_all(Path(folder))
-    PAGE.write_text(page(rows, before))
-    print(f"written to {PAGE.relative_to(ROOT)}")
+def _command(
+    kind: str, rounds: int | None, window: float | None, only: tuple[str, ...], without: tuple[str, ...]
+) -> str:
+    """How to repeat this run."""
+    words = [f"--rounds {rounds}"] if rounds else []
+    words += [f"--window {window:g}"] if window else []
+    words += [f"--only {name}" for name in only] + [f"--without {name}" for name in without]
+    target = "make bench" if kind == "full" else f"make bench-{kind}"
+    return target + (f' ARGS="{" ".join(words)}"' if words else "")
 
 
 if __name__ == "__main__":

@@ -2,14 +2,18 @@
  *
  *     mock PORT SECONDS        listens on 127.0.0.1:PORT and ends by itself after SECONDS
  *
- * The model name steers an answer: bench-n20 is 20 content events as fast as possible, bench-n200-r40
- * is 200 at 40 a second. Without "stream": true the answer is one JSON body. With "include_usage": true
- * a usage event precedes [DONE], as at OpenAI. Each content is "t=<CLOCK_MONOTONIC ns> n=<number> ", so
- * that a load generator on this machine can tell age, order and completeness of every event.
+ * The model name steers an answer: bench-n20 is 20 content events as fast as possible, bench-n200-r40 is 200 at 40 a
+ * second, bench-n2000-w1 gives each event a write of its own. Without "stream": true the answer is one JSON body. With
+ * "include_usage": true a usage event precedes [DONE], as at OpenAI. Each content is "t=<CLOCK_MONOTONIC ns> n=<number> ",
+ * so that a load generator on this machine can tell age, order and completeness of every event.
  *
- * It knows only what the benchmark sends: POST with Content-Length, a body of at most 1 MiB, and one
- * request at a time on a connection. Anything else closes the connection. When a reader is slow, an
- * event that is due waits until what stands before it has been sent.
+ * GET /left: [[stream, ns], ...], the streams that were closed from the other side before their end, and when this was
+ * seen; the last MAX_LEFT of them. A stream's number is in the id of its events: chatcmpl-bench<number>.
+ * GET /running: how many streams run. GET of anything else: an empty list of models.
+ *
+ * It knows only what the benchmark sends: bodies with Content-Length of at most 1 MiB, and one request at a time on a
+ * connection. Anything else closes the connection. When a reader is slow, an event that is due waits until what stands
+ * before it has been sent.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -22,31 +26,33 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_CONNECTIONS = 8192, MAX_REQUEST = 1 << 20, OUT_SIZE = 1 << 16, MAX_EVENT = 1024, MAX_MODEL = 64 };
+enum { MAX_CONNECTIONS = 14000, MAX_REQUEST = 1 << 20, OUT_SIZE = 1 << 16, MAX_EVENT = 1024, MAX_MODEL = 64, MAX_LEFT = 4096 };
 
 struct connection {
-    int fd, blocked, heap_place; /* heap_place: -1 while no event is due */
+    int fd, blocked;
+    int heap_place, busy_place; /* -1 while no event is due, while it has no turn */
     char *in;                    /* the request so far */
     size_t in_len, in_size;
     char *out; /* what is to be sent */
     size_t out_len, out_sent;
-    int answering, usage;
+    int answering, usage, single; /* single: each event is a write of its own */
     unsigned next, total, rate;
+    unsigned long stream;
     uint64_t due;
     char model[MAX_MODEL], before[MAX_EVENT];
     size_t before_len;
 };
 
-static int epoll_fd, timer_fd, connections, heap_len;
-static struct connection *heap[MAX_CONNECTIONS];
-static unsigned long answers;
-
-static const char AFTER[] = "\"},\"logprobs\":null,\"finish_reason\":null}]}\n\n";
+static int epoll_fd, timer_fd, connections, heap_len, busy_len, streams_running;
+static struct connection *heap[MAX_CONNECTIONS], *busy[MAX_CONNECTIONS]; /* busy: unpaced, with more to send */
+static unsigned long answers, left_count;
+static struct { unsigned long stream; uint64_t at; } left_streams[MAX_LEFT];
 
 static uint64_t now(void) {
     struct timespec t;
@@ -108,45 +114,72 @@ static char *digits(char *at, uint64_t value, int width) {
     return at + width;
 }
 
-static char *content(struct connection *c, char *at, uint64_t time) {
+/* Each event is an HTTP chunk of its own, as at real upstreams; its length goes before it once it is known. */
+static char *chunk(char *start, char *end) {
+    char size[8];
+    sprintf(size, "%04zx\r\n", (size_t)(end - start - 6));
+    memcpy(start, size, 6);
+    return stpcpy(end, "\r\n");
+}
+
+static char *content(struct connection *c, char *start, uint64_t time) {
+    char *at = start + 6;
     memcpy(at, c->before, c->before_len);
     at += c->before_len;
-    if (c->next == 0) at = stpcpy(at, "\"role\":\"assistant\",\"refusal\":null,");
+    if (c->next == 0) at = stpcpy(at, "\"role\":\"assistant\",");
     at = stpcpy(at, "\"content\":\"t=");
     at = stpcpy(digits(at, time, 16), " n=");
     at = stpcpy(digits(at, c->next++, 6), " ");
-    return stpcpy(at, AFTER);
+    return chunk(start, stpcpy(at, "\"},\"finish_reason\":null}]}\n\n"));
 }
 
-static char *ending(struct connection *c, char *at) {
-    memcpy(at, c->before, c->before_len);
-    at = stpcpy(at + c->before_len, "},\"logprobs\":null,\"finish_reason\":\"stop\"}]}\n\n");
+static char *ending(struct connection *c, char *start) {
+    memcpy(start + 6, c->before, c->before_len);
+    char *at = chunk(start, stpcpy(start + 6 + c->before_len, "},\"finish_reason\":\"stop\"}]}\n\n"));
     if (c->usage)
-        at += sprintf(at,
-                      "data: {\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"%s\","
-                      "\"choices\":[],\"usage\":{\"prompt_tokens\":12,\"completion_tokens\":%u,\"total_tokens\":%u}}\n\n",
-                      c->model, c->total, c->total + 12);
-    return stpcpy(at, "data: [DONE]\n\n");
+        at = chunk(at, at + 6 + sprintf(at + 6,
+            "data: {\"id\":\"chatcmpl-bench%010lu\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"%s\","
+            "\"choices\":[],\"usage\":{\"prompt_tokens\":12,\"completion_tokens\":%u,\"total_tokens\":%u}}\n\n",
+            c->stream, c->model, c->total, c->total + 12));
+    return stpcpy(chunk(at, stpcpy(at + 6, "data: [DONE]\n\n")), "0\r\n\r\n");
 }
 
-/* Append one HTTP chunk: as many events as fit, or the one that is due. */
+/* As many events as fit, or the one that is due. A paced stream ends with a write of its own. */
 static void add_events(struct connection *c) {
-    char *size = c->out + c->out_len, *data = size + 6, *at = data;
+    char *at = c->out + c->out_len, *full = c->out + OUT_SIZE - 4 * MAX_EVENT;
     uint64_t time = now();
-    do at = content(c, at, time);
-    while (!c->rate && c->next < c->total && at + 4 * MAX_EVENT < c->out + OUT_SIZE);
-    int last = c->next == c->total;
-    if (last) at = ending(c, at);
-    char text[8];
-    sprintf(text, "%04zx\r\n", (size_t)(at - data));
-    memcpy(size, text, 6);
-    at = stpcpy(at, last ? "\r\n0\r\n\r\n" : "\r\n");
+    if (c->next < c->total)
+        do at = content(c, at, time);
+        while (!c->rate && !c->single && c->next < c->total && at < full);
+    else c->answering = 0;
+    if (!c->rate && !c->single && c->next == c->total) c->answering = 0;
+    if (!c->answering) {
+        at = ending(c, at);
+        streams_running--;
+    }
     c->out_len = (size_t)(at - c->out);
-    c->answering = !last;
+}
+
+/* An unpaced stream sends once each turn of the loop, so that none of them keeps the others waiting. */
+static void set_busy(struct connection *c, int wanted) {
+    if (wanted == (c->busy_place >= 0)) return;
+    if (wanted) {
+        busy[c->busy_place = busy_len++] = c;
+        return;
+    }
+    busy[c->busy_place] = busy[--busy_len];
+    busy[c->busy_place]->busy_place = c->busy_place;
+    c->busy_place = -1;
 }
 
 static void close_connection(struct connection *c) {
+    if (c->answering) {
+        left_streams[left_count % MAX_LEFT].stream = c->stream;
+        left_streams[left_count++ % MAX_LEFT].at = now();
+        streams_running--;
+    }
     unschedule(c);
+    set_busy(c, 0);
     close(c->fd);
     free(c->in);
     free(c->out);
@@ -161,19 +194,22 @@ static void watch(struct connection *c, int blocked) {
     epoll_ctl(epoll_fd, EPOLL_CTL_MOD, c->fd, &e);
 }
 
-/* Send what there is and, unpaced, what follows; -1 when the reader is gone. */
+/* Send what there is; -1 when the reader is gone. */
 static int proceed(struct connection *c) {
-    for (;;) {
-        while (c->out_sent < c->out_len) {
-            ssize_t n = send(c->fd, c->out + c->out_sent, c->out_len - c->out_sent, MSG_NOSIGNAL);
-            if (n < 0 && errno != EAGAIN) return -1;
-            if (n < 0) return watch(c, 1), 0;
-            c->out_sent += (size_t)n;
-        }
-        c->out_len = c->out_sent = 0;
-        if (!c->answering || c->rate) return watch(c, 0), 0;
-        add_events(c);
+    while (c->out_sent < c->out_len) {
+        ssize_t n = send(c->fd, c->out + c->out_sent, c->out_len - c->out_sent, MSG_NOSIGNAL);
+        if (n < 0 && errno != EAGAIN) return -1;
+        if (n < 0) return set_busy(c, 0), watch(c, 1), 0;
+        c->out_sent += (size_t)n;
     }
+    c->out_len = c->out_sent = 0;
+    set_busy(c, c->answering && !c->rate);
+    return watch(c, 0), 0;
+}
+
+static void take_turn(struct connection *c) {
+    if (c->out_len == 0) add_events(c);
+    if (proceed(c) < 0) close_connection(c);
 }
 
 static void event_is_due(struct connection *c) {
@@ -182,22 +218,33 @@ static void event_is_due(struct connection *c) {
         if (proceed(c) < 0) return close_connection(c);
     }
     if (!c->answering) return unschedule(c);
-    c->due += 1000000000u / c->rate;
+    if (c->next < c->total) c->due += 1000000000u / c->rate; /* the end follows the last event at once */
     settle(c->heap_place);
 }
 
 static void begin_stream(struct connection *c) {
+    c->stream = answers++;
     c->before_len = (size_t)sprintf(c->before,
         "data: {\"id\":\"chatcmpl-bench%010lu\",\"object\":\"chat.completion.chunk\",\"created\":%ld,\"model\":\"%s\","
-        "\"service_tier\":\"default\",\"system_fingerprint\":\"fp_bench\",\"choices\":[{\"index\":0,\"delta\":{",
-        answers++, (long)time(NULL), c->model);
+        "\"choices\":[{\"index\":0,\"delta\":{", c->stream, (long)time(NULL), c->model);
+    c->answering = 1;
+    streams_running++;
     c->next = 0;
     c->out_len = (size_t)sprintf(c->out, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
                                          "Cache-Control: no-cache\r\nTransfer-Encoding: chunked\r\n\r\n");
-    add_events(c);
-    if (!c->rate || !c->answering) return;
-    c->due = now() + 1000000000u / c->rate;
+    if (!c->rate) return;
+    c->due = now();
     schedule(c);
+}
+
+static void answer_json(struct connection *c, const char *body, size_t len) {
+    if (len + 256 > OUT_SIZE) {
+        c->out = realloc(c->out, len + 256);
+        if (!c->out) die("realloc");
+    }
+    c->out_len = (size_t)sprintf(c->out, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n", len);
+    memcpy(c->out + c->out_len, body, len);
+    c->out_len += len;
 }
 
 static void answer_whole(struct connection *c) {
@@ -207,8 +254,22 @@ static void answer_whole(struct connection *c) {
         "\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"t=%016llu n=000000 \",\"refusal\":null},"
         "\"logprobs\":null,\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":12,\"completion_tokens\":8,"
         "\"total_tokens\":20}}", answers++, (long)time(NULL), c->model, (unsigned long long)now());
-    c->out_len = (size_t)sprintf(
-        c->out, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", n, body);
+    answer_json(c, body, (size_t)n);
+}
+
+static void tell(struct connection *c) {
+    static char body[MAX_LEFT * 44];
+    size_t len = 1;
+    if (!strncmp(c->in, "GET /running", 12)) len = (size_t)sprintf(body, "%d", streams_running);
+    else if (strncmp(c->in, "GET /left", 9)) len = (size_t)sprintf(body, "{\"object\":\"list\",\"data\":[]}");
+    else {
+        body[0] = '[';
+        for (unsigned long i = left_count > MAX_LEFT ? left_count - MAX_LEFT : 0; i < left_count; i++)
+            len += (size_t)sprintf(body + len, "%s[%lu,%lu]", len > 1 ? "," : "", left_streams[i % MAX_LEFT].stream,
+                                   (unsigned long)left_streams[i % MAX_LEFT].at);
+        body[len++] = ']';
+    }
+    answer_json(c, body, len);
 }
 
 /* -- requests --------------------------------------------------------------------------------------- */
@@ -229,6 +290,7 @@ static int understand(struct connection *c, const char *body) {
     c->total = 1;
     c->rate = 0;
     sscanf(c->model, "bench-n%u-r%u", &c->total, &c->rate);
+    c->single = strstr(c->model, "-w1") != NULL;
     c->usage = says_true(body, "\"include_usage\"");
     return strncmp(c->model, "bench", 5) == 0 && c->total > 0;
 }
@@ -239,12 +301,14 @@ static int take_request(struct connection *c) {
     char *end = strstr(c->in, "\r\n\r\n");
     if (!end) return 0;
     char *field = strcasestr(c->in, "\r\ncontent-length:");
-    if (!field || field > end) return -1;
-    size_t whole = (size_t)(end + 4 - c->in) + strtoul(field + 17, NULL, 10);
+    int asks = !strncmp(c->in, "GET ", 4), has_body = field && field < end;
+    if (!has_body && !asks) return -1;
+    size_t whole = (size_t)(end + 4 - c->in) + (has_body ? strtoul(field + 17, NULL, 10) : 0);
     if (whole > MAX_REQUEST) return -1;
     if (c->in_len < whole) return 0;
-    if (c->in_len > whole || c->answering || c->out_len || !understand(c, end + 4)) return -1;
-    if (says_true(end + 4, "\"stream\"")) begin_stream(c);
+    if (c->in_len > whole || c->answering || c->out_len || (!asks && !understand(c, end + 4))) return -1;
+    if (asks) tell(c);
+    else if (says_true(end + 4, "\"stream\"")) begin_stream(c);
     else answer_whole(c);
     c->in_len = 0;
     return proceed(c);
@@ -272,7 +336,7 @@ static void accept_all(int listener) {
         }
         connections++;
         c->fd = fd;
-        c->heap_place = -1;
+        c->heap_place = c->busy_place = -1;
         c->in = malloc((c->in_size = 8192) + 1);
         c->out = malloc(OUT_SIZE);
         if (!c->in || !c->out) die("malloc");
@@ -294,7 +358,12 @@ static int listen_on(int port) {
 int main(int argc, char **argv) {
     if (argc != 3) return fprintf(stderr, "usage: mock PORT SECONDS\n"), 2;
     prctl(PR_SET_PDEATHSIG, SIGTERM);
+    prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
     alarm((unsigned)atoi(argv[2]));
+    struct rlimit files;
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
     int listener = listen_on(atoi(argv[1]));
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
@@ -303,7 +372,7 @@ int main(int argc, char **argv) {
     for (;;) {
         struct epoll_event events[512];
         set_timer();
-        int count = epoll_wait(epoll_fd, events, 512, -1);
+        int count = epoll_wait(epoll_fd, events, 512, busy_len ? 0 : -1);
         for (int i = 0; i < count; i++) {
             struct connection *c = events[i].data.ptr;
             if (events[i].data.ptr == &listener) accept_all(listener);
@@ -312,5 +381,6 @@ int main(int argc, char **argv) {
                      ((events[i].events & ~(uint32_t)EPOLLOUT) && readable(c) < 0)) close_connection(c);
         }
         for (uint64_t time = now(); heap_len && heap[0]->due <= time;) event_is_due(heap[0]);
+        for (int i = busy_len - 1; i >= 0; i--) take_turn(busy[i]);
     }
 }

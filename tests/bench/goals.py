@@ -1,0 +1,95 @@
+"""What streamproxy has set itself, and whether a run has met it. Measured with everything on, one worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from tests.bench.measuring import Row
+from tests.bench.results import Results
+
+OURS, NGINX, BARE = "streamproxy", "nginx", "Starlette + aiohttp"
+# Of resident memory, over twenty seconds of answers that nobody takes: what is more would be a buffer that grows.
+FLAT_MIB = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One goal, as text; *met* and *aimed* are None where there is no such limit or nothing was measured."""
+
+    what: str
+    must_text: str
+    aim_text: str
+    found_text: str
+    met: bool | None
+    aimed: bool | None
+
+
+def _limit(what: str, found: float | None, must: float | None, aim: float | None, form: str) -> Verdict:
+    """*found* may be at most *must* and had better be at most *aim*; *form* says how such a number is written."""
+
+    def text(limit: float | None) -> str:
+        return "" if limit is None else f"≤ {form.format(limit)}"
+
+    def holds(limit: float | None) -> bool | None:
+        return None if found is None or limit is None else found <= limit
+
+    said = "not measured" if found is None else form.format(found)
+    return Verdict(what, text(must), text(aim), said, holds(must), holds(aim))
+
+
+def verdicts(results: Results) -> list[Verdict]:
+    """Every goal, in the order of the issue that set them."""
+
+    def ratio(workload: str, peer: str, value: Callable[[Row], float], own_workload: str = "") -> float | None:
+        own, other = results.row(own_workload or workload, OURS), results.row(workload, peer)
+        return value(own) / value(other) if own and other and value(other) else None
+
+    def own(workload: str, value: Callable[[Row], float]) -> float | None:
+        found = results.row(workload, OURS)
+        return value(found) if found else None
+
+    def event(row: Row) -> float:
+        return row.cpu_us_an_event
+
+    def request(row: Row) -> float:
+        return row.cpu_us_a_request
+
+    return [
+        _limit("W3: CPU an event, against nginx", ratio("W3", NGINX, event), 2.0, 1.3, "{:.2f} ×"),
+        _limit("W3: added latency, p99", own("W3", lambda r: r.age_p99_ms), 10, None, "{:.1f} ms"),
+        _limit("W3: added latency p99, against nginx", ratio("W3", NGINX, lambda r: r.age_p99_ms), None, 2, "{:.1f} ×"),
+        _limit("W2: CPU an event", own("W2", event), 2.0, 0.8, "{:.2f} µs"),
+        _limit("W1: CPU a request, against bare Starlette", ratio("W1", BARE, request), 1.6, 0.6, "{:.2f} ×"),
+        _limit("W1: CPU a request, against LiteLLM", ratio("W1", "LiteLLM", request), 1 / 80, None, "{:.4f} ×"),
+        _limit("W1: CPU a request, against Portkey", ratio("W1", "Portkey", request), 1 / 4, None, "{:.2f} ×"),
+        _limit("W5: CPU a request, against LiteLLM", ratio("W5", "LiteLLM", request), 1 / 25, None, "{:.3f} ×"),
+        _limit("W5: CPU a request, against bare Starlette", ratio("W5", BARE, request), None, 1, "{:.2f} ×"),
+        _limit("first event at 100 requests/s, p99", own("first event", lambda r: r.first_p99_ms), 20, 5, "{:.1f} ms"),
+        *_memory(results),
+        *_leaving(results),
+        _limit("resumable instead of plain, W3", ratio("W3", OURS, event, "W3 resumable"), 1.6, 1.2, "{:.2f} ×"),
+        _scaling(results),
+    ]
+
+
+def _memory(results: Results) -> Iterator[Verdict]:
+    stream = next((m.kib_a_stream for m in results.memory if m.target == OURS), None)
+    yield _limit("memory an open idle stream", stream, 40, 20, "{:.1f} KiB")
+    growth = next((s.growth_mib for s in results.slow if s.target == OURS), None)
+    yield _limit("slow readers: memory grows by", growth, FLAT_MIB, None, "{:.1f} MiB")
+
+
+def _leaving(results: Results) -> Iterator[Verdict]:
+    wanted = "client leaves → upstream closed"
+    found = next((m.p99_ms for m in results.moments if (m.what, m.target) == (wanted, OURS)), None)
+    yield _limit(f"{wanted}, p99", found, 50, 5, "{:.1f} ms")
+
+
+def _scaling(results: Results) -> Verdict:
+    """Two workers do twice the work of one if a request costs them the same CPU."""
+    one, two = results.row("W1", OURS), results.row("W1", "streamproxy, 2 workers")
+    found = 2 * one.cpu_us_a_request / two.cpu_us_a_request if one and two else None
+    met = found >= 1.7 if found is not None else None
+    text = f"{found:.2f} ×" if found is not None else "not measured"
+    return Verdict("two workers instead of one, W1 by CPU a request", "≥ 1.70 ×", "", text, met, None)

@@ -1,0 +1,229 @@
+"""The whole run, in its order: all targets side by side, in turn within every round.
+
+What counts is CPU time of a proxy's process tree: it hardly depends on what else the machine does. Targets take turns
+within a round, so that what disturbs the machine disturbs all of them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tests.bench.installs import PeerMissingError
+from tests.bench.machine import Cores
+from tests.bench.measuring import Measurement, measure, row
+from tests.bench.moments import REPEATS, cancelling, leaving, resuming
+from tests.bench.results import Memory, Point, Results, Slow
+from tests.bench.targets.mock import Mock
+from tests.bench.targets.nginx import nginx
+from tests.bench.targets.ours import streamproxy, streamproxy_ports
+from tests.bench.targets.peers import litellm, portkey, starlette
+from tests.bench.targets.target import Target
+from tests.bench.workloads import (
+    FIRST,
+    LEAVING,
+    RESUMABLE,
+    SLOW,
+    SMALL_W3,
+    W1,
+    W2,
+    W2W,
+    W3,
+    W5,
+    Workload,
+    idle_streams,
+    many_streams,
+)
+
+Starter = Callable[[Path, int, Cores], AbstractContextManager[Target]]
+PEERS: tuple[Starter, ...] = (starlette, portkey, litellm)
+# Where a request takes as long as with LiteLLM, more would take minutes to open.
+_FEW_STREAMS, _SLOW_MILLIS = 200, 20
+_WARM_UP = Workload("warm-up", "", "bench-n20", 16, seconds=1.5, warm=0, first_session=20_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is measured. *window* is a factor for the length of the measured windows."""
+
+    rounds: int = 3
+    window: float = 1
+    peers: tuple[Starter, ...] = PEERS
+    workloads: tuple[Workload, ...] = (W1, W2, W2W, W3, W5)
+    memory_streams: int = 2000
+    slow: bool = True
+    repeats: int = REPEATS
+    curve: tuple[int, ...] = (50, 100, 250, 500, 1000, 2500, 5000)
+    workers: bool = True
+
+
+QUICK = Plan(
+    rounds=1,
+    peers=(),
+    workloads=(W1, W2, replace(W3, ramp=3, drain=6), W5),
+    memory_streams=500,
+    slow=False,
+    repeats=20,
+    curve=(),
+    workers=False,
+)
+SMOKE = Plan(
+    rounds=1,
+    window=0.1,
+    peers=(),
+    workloads=(replace(W1, warm=0.1), replace(SMALL_W3, clients=5, ramp=0.1, warm=0.1), replace(W5, warm=0.1)),
+    memory_streams=0,
+    slow=False,
+    repeats=2,
+    curve=(),
+    workers=False,
+)
+
+
+class Series:
+    """One run of *plan*, with the load generator *load* and the *mock*; what it finds is in ``results``."""
+
+    def __init__(self, folder: Path, load: Path, mock: Mock, cores: Cores, plan: Plan, results: Results) -> None:
+        self.folder, self.load, self.mock, self.cores = folder, load, mock, cores
+        self.plan, self.results = plan, results
+        self.targets: list[Target] = []
+        self._began = time.monotonic()
+
+    def say(self, text: str) -> None:
+        """Progress, with the minutes since the beginning."""
+        minutes, seconds = divmod(int(time.monotonic() - self._began), 60)
+        print(f"[{minutes:2}:{seconds:02}] {text}", flush=True)
+
+    def run(self) -> None:
+        """Everything."""
+        with ExitStack() as stack:
+            stack.callback(self._collect_faults)
+            self._start(stack)
+            self._memory()
+            self._rounds()
+            self._first_events()
+            own = self.targets[1]
+            self._workloads([own], (RESUMABLE,) if self.plan.rounds > 1 else ())
+            self._slow_readers()
+            self._moments(own)
+            self._curve()
+        if self.plan.workers:
+            self._two_workers()
+        self.results.seconds = round(time.monotonic() - self._began)
+
+    def _collect_faults(self) -> None:
+        self.results.faults += [fault for target in self.targets for fault in target.faults]
+
+    def _start(self, stack: ExitStack) -> None:
+        for start in (nginx, streamproxy, *self.plan.peers):
+            name = start.__name__
+            self.say(f"starting {name}")
+            try:
+                target = stack.enter_context(start(self.folder / name, self.mock.port, self.cores))
+            except (PeerMissingError, RuntimeError) as fault:
+                if start not in self.plan.peers:
+                    raise
+                self.say(f"{name} is left out: {fault}")
+                self.results.missing[name] = str(fault)
+                continue
+            self.targets.append(target)
+            self.results.versions[target.name] = target.version
+            self._measure(target, _WARM_UP)
+
+    def _measure(self, target: Target, workload: Workload) -> Measurement:
+        target.settle()
+        return measure(self.load, target, workload)
+
+    def _workloads(self, targets: Sequence[Target], workloads: Sequence[Workload]) -> None:
+        """All rounds of *workloads*, the targets in turn."""
+        found: dict[tuple[str, str], list[Measurement]] = {}
+        for number in range(1, self.plan.rounds + 1):
+            for workload in workloads:
+                for target in targets:
+                    m = self._measure(target, workload.shorter(self.plan.window))
+                    found.setdefault((workload.name, target.name), []).append(m)
+                    self.say(f"round {number}/{self.plan.rounds} {_line(workload, target, m)}")
+        self.results.rows += [
+            row(workload, target, found[workload.name, target.name]) for workload in workloads for target in targets
+        ]
+
+    def _rounds(self) -> None:
+        self._workloads(self.targets, self.plan.workloads)
+
+    def _first_events(self) -> None:
+        self._workloads([self.mock.direct, *self.targets], (FIRST,))
+
+    def _memory(self) -> None:
+        if not self.plan.memory_streams:
+            return
+        for target in self.targets:
+            count = _FEW_STREAMS if target.millis > _SLOW_MILLIS else self.plan.memory_streams
+            m = self._measure(target, idle_streams(count, target))
+            before, highest = m.rss_kib.before, m.rss_kib.highest
+            kib = (highest - before) / m.most_running
+            self.say(f"{target.name}: {m.most_running:,} open streams: {kib:.1f} KiB a stream, {m.errors} errors")
+            found = (target.name, m.most_running, round(before / 1024, 1), round(highest / 1024, 1), round(kib, 1))
+            self.results.memory.append(Memory(*found, m.errors))
+
+    def _slow_readers(self) -> None:
+        if not self.plan.slow:
+            return
+        for target in self.targets[:2]:
+            m = self._measure(target, SLOW)
+            begin, highest = round(m.rss_kib.begin / 1024, 1), round(m.rss_kib.highest / 1024, 1)
+            self.say(f"{target.name}: slow readers: {begin} → {highest} MiB, {m.errors} errors")
+            self.results.slow.append(Slow(target.name, SLOW.clients, SLOW.seconds, begin, highest))
+
+    def _moments(self, own: Target) -> None:
+        repeats = self.plan.repeats
+        found = self.results.moments
+        for target in self.targets:
+            target.settle()
+            found.append(leaving(self.load, target, self.mock, LEAVING.shorter(self.plan.window)))
+            last = found[-1]
+            self.say(f"{target.name}: {last.what} p50 {last.p50_ms} p99 {last.p99_ms} ms, {last.missing} never seen")
+        found += [cancelling(own, self.mock, repeats), resuming(own, repeats)]
+        if self.plan.workers:
+            with streamproxy_ports(self.folder / "ports", self.mock.port, self.cores) as (one, other):
+                found += [cancelling(one, self.mock, repeats, other), resuming(one, repeats, other)]
+        self.say("cancelled and resumed")
+
+    def _curve(self) -> None:
+        for count in self.plan.curve:
+            for target in self.targets[:2]:
+                workload = many_streams(count, target).shorter(self.plan.window)
+                m = self._measure(target, workload)
+                self.say(_line(workload, target, m))
+                found = row(workload, target, [m])
+                self.results.curve.append(
+                    Point(
+                        target=target.name,
+                        streams=m.most_running,
+                        events_a_second_offered=count * 10,
+                        events_a_second=found.events_a_second,
+                        cpu_us_an_event=found.cpu_us_an_event,
+                        redis_us_an_event=found.redis_us_an_event,
+                        busy=found.busy,
+                        age_p50_ms=found.age_p50_ms,
+                        age_p99_ms=found.age_p99_ms,
+                        memory_mib=found.memory_mib,
+                        errors=m.errors,
+                    )
+                )
+
+    def _two_workers(self) -> None:
+        with streamproxy(self.folder / "two", self.mock.port, self.cores, workers=2) as target:
+            self._measure(target, _WARM_UP)
+            self._workloads([target], tuple(w for w in self.plan.workloads if w.name in ("W1", "W3", "W5")))
+
+
+def _line(workload: Workload, target: Target, m: Measurement) -> str:
+    """One measurement for who watches."""
+    cpu = m.cpu_us[0] if m.cpu_us else 0.0
+    text = f"{workload.name:12} {target.name:22} {cpu / max(m.events, 1):8.2f} µs an event"
+    text += f"  busy {cpu / 1e6 / m.seconds:4.0%}  age p99 {m.age_us.p99 / 1e3:8.2f} ms  {m.errors} errors"
+    text += f": {m.first_error}" if m.errors else ""
+    return text + (f", {m.unfinished} unfinished" if m.unfinished and workload.drain else "")

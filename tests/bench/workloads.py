@@ -1,0 +1,149 @@
+"""What is asked of every target. Times in seconds; what a model's name means is said in programs/mock.c."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from tests.bench.targets.target import Target
+
+# Turns of so many conversations, one after the other: contexts are loaded, not only looked for.
+SESSIONS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """*clients* begin within *ramp*, then *warm*, then *seconds* are measured, then *drain* for what still runs.
+
+    *expected* content events an answer (None: whatever comes), *rate* requests a second in the open loop (0: closed),
+    *first_session* keeps the sessions of workloads apart, *paced* says that the upstream sets the pace.
+    """
+
+    name: str
+    what: str
+    model: str
+    clients: int
+    seconds: float = 3
+    ramp: float = 0.2
+    warm: float = 0.8
+    drain: float = 5
+    expected: int | None = None
+    rate: float = 0
+    stream: bool = True
+    first_session: int = 0
+    headers: tuple[str, ...] = ()
+    leave_after: int | None = None
+    slow: float = 0
+
+    @property
+    def paced(self) -> bool:
+        """Whether the upstream or the clock sets the pace, not the proxy."""
+        return "-r" in self.model or self.rate > 0
+
+    def arguments(self, target: Target) -> list[str]:
+        """The command line of load.c against *target*, without the program."""
+        numbers = {
+            "-c": self.clients,
+            "-r": self.ramp,
+            "-w": self.warm,
+            "-d": self.seconds,
+            "-D": self.drain,
+            "-R": self.rate or None,
+            "-e": self.expected,
+            "-i": SESSIONS,
+            "-I": self.first_session,
+            "-a": self.leave_after,
+            "-s": self.slow or None,
+            "-B": 4096 if self.slow else None,
+        }
+        words = [word for option, value in numbers.items() if value is not None for word in (option, f"{value:g}")]
+        words += [] if self.stream else ["-W"]
+        words += [word for header in (*target.headers, *self.headers) for word in ("-H", header)]
+        words += ["-p", ",".join(map(str, target.pids))] if target.pids else []
+        return [*words, str(target.port), self.model]
+
+    def shorter(self, factor: float) -> Workload:
+        """The same with a window *factor* times as long."""
+        return replace(self, seconds=self.seconds * factor)
+
+
+W1 = Workload("W1", "20-event streams, unpaced, 32 at once", "bench-n20", 32, expected=20, first_session=1_000_000)
+W2 = Workload("W2", "2,000-event streams, unpaced, 8 at once", "bench-n2000", 8, expected=2000, first_session=2_000_000)
+W2W = Workload(
+    "W2w",
+    "the same, each event a write of its own",
+    "bench-n2000-w1",
+    8,
+    expected=2000,
+    first_session=3_000_000,
+)
+W3 = Workload(
+    "W3",
+    "500 streams of 40 events a second",
+    "bench-n200-r40",
+    500,
+    seconds=6,
+    ramp=5,
+    warm=1,
+    drain=7,
+    expected=200,
+    first_session=4_000_000,
+)
+W5 = Workload("W5", "no stream, 32 at once", "bench", 32, stream=False, first_session=5_000_000)
+FIRST = Workload(
+    "first event",
+    "100 requests a second, 20-event streams: time to the first event",
+    "bench-n20",
+    500,
+    seconds=5,
+    expected=20,
+    rate=100,
+    drain=10,
+    first_session=6_000_000,
+)
+RESUMABLE = replace(
+    W3, name="W3 resumable", what="W3 with X-Resumable: 1", headers=("X-Resumable: 1",), first_session=7_000_000
+)
+SMALL_W3 = replace(W3, name="W3", what="50 streams of 40 events a second", clients=50, ramp=2, seconds=4)
+LEAVING = Workload(
+    "leaving",
+    "20 clients who leave after 5 events, again and again",
+    "bench-n200-r40",
+    20,
+    leave_after=5,
+    first_session=8_000_000,
+)
+SLOW = Workload(
+    "slow readers",
+    "20 clients that read 1 kB/s of endless answers",
+    "bench-n999999",
+    20,
+    seconds=20,
+    warm=2,
+    drain=0,
+    slow=1000,
+    first_session=9_000_000,
+)
+
+
+def idle_streams(count: int, target: Target) -> Workload:
+    """*count* streams open at once with one event a second each; let in no faster than *target* can."""
+    ramp = max(3.0, count * target.millis * 1.5 / 1000)
+    model = f"bench-n{int(ramp) + 60}-r1"
+    return Workload("memory", f"{count:,} open streams", model, count, 3, ramp, 3, 0, first_session=10_000_000)
+
+
+def many_streams(count: int, target: Target) -> Workload:
+    """A point of the curve: *count* streams of 10 events a second."""
+    ramp = max(2.0, count * target.millis * 3 / 1000)
+    return Workload(
+        "curve",
+        f"{count:,} streams of 10 events a second",
+        "bench-n100-r10",
+        count,
+        5,
+        ramp,
+        2,
+        0,
+        expected=100,
+        first_session=11_000_000,
+    )
