@@ -24,7 +24,10 @@ _WORKLOADS = {workload.name: workload for workload in (W1, W2, W2W, W3, W5)}
 
 
 def measured(plan: Plan, command: str, other: Path | None = None) -> Results:
-    """Everything that *plan* asks for, and whether the *other* load generator agrees. What was started is stopped, also after a fault or SIGTERM."""
+    """Everything that *plan* asks for, and whether the *other* load generator agrees.
+
+    What was started is stopped, also after a fault or SIGTERM.
+    """
     cores = Cores()
     results = Results(circumstances(command))
     allow_many_files()

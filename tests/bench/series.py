@@ -189,6 +189,7 @@ class Series:
         if self.plan.workers:
             with streamproxy_ports(self.folder / "ports", self.mock.port, self.cores) as (one, other):
                 found += [cancelling(one, self.mock, repeats, other), resuming(one, repeats, other)]
+            self.results.faults += one.faults
         self.say("cancelled and resumed")
 
     def _curve(self) -> None:
@@ -218,6 +219,7 @@ class Series:
         with streamproxy(self.folder / "two", self.mock.port, self.cores, workers=2) as target:
             self._measure(target, _WARM_UP)
             self._workloads([target], tuple(w for w in self.plan.workloads if w.name in ("W1", "W3", "W5")))
+        self.results.faults += target.faults
 
 
 def _line(workload: Workload, target: Target, m: Measurement) -> str:

@@ -37,7 +37,10 @@ _FAULT_CHARACTERS = 3000
 
 @contextmanager
 def streamproxy(folder: Path, upstream: int, cores: Cores, *, workers: int = 1) -> Iterator[Target]:
-    """``streamproxy serve``; a fault in its log is in the target's ``faults`` when it has stopped. Two *workers* may use every core."""
+    """``streamproxy serve``; a fault in its log is in the target's ``faults`` when it has stopped.
+
+    Two *workers* may use every core.
+    """
     with _serving(folder, upstream, cores, workers=workers, port_per_worker=False) as (target,):
         yield target
 
