@@ -41,7 +41,9 @@ class StreamLog(Protocol):
         """End the stream in place of its dead owner; nothing when the owner lives, or somebody was quicker."""
 
     async def inherit(self, stream_id: str, ending: Ending) -> bool:
-        """As ``reap``; True when the caller is to settle what the owner left. It is told so once in a while.
+        """As ``reap``, for callers who ask again and again: an owner that comes back meanwhile is not dead.
+
+        True when the caller is to settle what the owner left. It is told so once in a while.
 
         ``forget_running`` once that is done.
         """
@@ -50,7 +52,7 @@ class StreamLog(Protocol):
         """The stream is settled: nobody need look after it any more."""
 
     async def overdue(self) -> Sequence[str]:
-        """Streams whose owner has not renewed its lease for a while, and is not settled."""
+        """Streams whose owner has let its lease run out, and that are not settled."""
 
     async def claim(self, user_id: str, key: str, stream_id: str, digest: str) -> tuple[str, str]:
         """Bind an Idempotency-Key, for seconds, to a stream and the *digest* of its request: what it is bound to."""

@@ -124,18 +124,22 @@ class RedisStreamLog:
         return None if about is None else msgspec.json.decode(about, type=StreamHead)
 
     async def reap(self, stream_id: str, ending: Ending) -> None:
-        """End the stream in place of its dead owner; nothing when the owner lives, or somebody was quicker."""
-        await self._reap(stream_id, ending, settling=0)
+        """End the stream in place of an owner that the caller knows to be dead; nothing when its lease says otherwise,
+        or somebody was quicker."""
+        await self._reap(stream_id, ending, settling=0, patience=0)
 
     async def inherit(self, stream_id: str, ending: Ending) -> bool:
-        """As ``reap``; True when the caller is to settle what the owner left, and nobody else is at it."""
-        answer = await self._reap(stream_id, ending, settling=SETTLING_MICROSECONDS)
+        """As ``reap``, for callers who ask again and again: only when the owner did not come back meanwhile.
+
+        True when the caller is to settle what the owner left, and nobody else is at it.
+        """
+        answer = await self._reap(stream_id, ending, settling=SETTLING_MICROSECONDS, patience=self._lease // 2)
         if answer < 0:
             await self.forget_running(stream_id)
         return answer > 0
 
-    async def _reap(self, stream_id: str, ending: Ending, *, settling: int) -> int:
-        arguments = (ending.state, _MARKS[ending.state] + ending.payload, self._replay, settling)
+    async def _reap(self, stream_id: str, ending: Ending, *, settling: int, patience: int) -> int:
+        arguments = (ending.state, _MARKS[ending.state] + ending.payload, self._replay, settling, patience)
         return int(await self._link.run(load_script("reap_stream"), stream_keys(stream_id), arguments))
 
     async def forget_running(self, stream_id: str) -> None:
@@ -143,12 +147,12 @@ class RedisStreamLog:
         await self._link.run_many([self._list([], [stream_id])])
 
     async def overdue(self) -> Sequence[str]:
-        """Streams whose owner has not renewed its lease for half as long again as it should, and is not settled."""
+        """Streams whose owner has let its lease run out, and that are not settled."""
         (overdue,) = await self._link.run_many([self._list([], [])])
         return [stream_id.decode() for stream_id in overdue]
 
     def _list(self, running: Sequence[str], ended: Sequence[str]) -> Call:
-        arguments: list[str | int] = [self._lease, self._lease // 2, len(running), *running, *ended]
+        arguments: list[str | int] = [self._lease, len(running), *running, *ended]
         return load_script("list_streams"), (RUNNING_STREAMS,), arguments
 
     async def claim(self, user_id: str, key: str, stream_id: str, digest: str) -> tuple[str, str]:

@@ -1,3 +1,5 @@
+-- Time is in microseconds in this script.
+--
 -- Takes a turn and all after it out of a session. The system message stays, and so does the time to live.
 --
 -- KEYS  1 content · 2 turns
