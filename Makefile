@@ -6,7 +6,7 @@ HOST ?= 127.0.0.1
 PORT ?= 8888
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types layers soak docs fuzz-api bench bench-quick profile setup-run setup setup-servers clean
+.PHONY: help run test check lint types layers soak docs fuzz-api fuzz bench bench-quick profile setup-run setup setup-servers clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -58,6 +58,9 @@ docs: setup ## write docs/settings.md and docs/errors.md anew from the code
 
 fuzz-api: setup setup-servers ## schemathesis over /openapi.json: all checks, stateful, over 5,000 cases
 	$(BIN)/python -m tests.openapi.fuzz --max-examples 80 --workers 2 $(ARGS)
+
+fuzz: setup setup-servers ## the long profiles: 1,000,000 event streams, 400,000 requests, 100,000 JSON bodies
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 bench: setup setup-servers ## measure streamproxy beside its peers, write docs/benchmarks.md (a quarter of an hour)
 	$(BIN)/python -m tests.bench.run $(ARGS)

@@ -1,0 +1,56 @@
+"""A whole server under bad input: ``streamproxy serve`` as a process, with an upstream that agrees to everything.
+
+Promised of every input: an answer below 500 (or the connection's end), within ``HANG_SECONDS``; of the run: memory that
+does not grow with the inputs, and a log without a fault.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+
+from tests.openapi.fuzz import running_proxy
+from tests.support.proxy import ProxyProcess
+
+HANG_SECONDS = 30.0
+# What a worker may take more after the run than after the first inputs: caches and buffers, not the inputs.
+GROWTH_BYTES = 96 << 20
+WARM_UP = 200
+
+
+@dataclass(slots=True)
+class Served:
+    """The server, a bearer for it, and how large it was."""
+
+    proxy: ProxyProcess
+    bearer: str
+    resident: int = 0
+
+    def measure(self) -> int:
+        """Resident bytes of all workers."""
+        return sum(int(psutil.Process(pid).memory_info().rss) for pid in self.proxy.pids())
+
+    def warm(self) -> None:
+        """From here on it must not grow."""
+        self.resident = self.measure()
+
+    def check_memory(self) -> int:
+        """How much it grew; AssertionError when that is too much."""
+        grown = self.measure() - self.resident
+        assert grown < GROWTH_BYTES, f"the server grew by {grown >> 20} MiB"
+        return grown
+
+
+@contextmanager
+def served() -> Iterator[Served]:
+    """A server for one run; at its end the log must hold no fault and the memory must not have grown."""
+    with tempfile.TemporaryDirectory() as folder, running_proxy(Path(folder)) as proxy:
+        made = Served(proxy, proxy.bearer("fuzz"))
+        yield made
+        if made.resident:
+            made.check_memory()
