@@ -16,6 +16,7 @@ from streamproxy.services.chat import new_stream_id
 from streamproxy.services.exchange import Exchange
 from streamproxy.services.order import EndpointPolicy, Order
 from streamproxy.services.relay import Relay
+from streamproxy.wire.aisdk import HEADERS, UiMessageStream
 from streamproxy.wire.plain import AnyRequest
 
 
@@ -23,6 +24,7 @@ class AnsweringHandler(BaseHandler):
     """A subclass makes an order of its request and hands it to ``relay``, or to ``answered`` and writes itself."""
 
     exchange: Exchange | None = None
+    rendering: UiMessageStream | None = None
 
     def order(
         self,
@@ -100,6 +102,7 @@ class AnsweringHandler(BaseHandler):
             heartbeat=environment.heartbeat_seconds,
             open_after=environment.open_after_seconds,
             fields=self.answer_headers,
+            render=None if self.rendering is None else self.rendering.feed,
         )
         with events:
             try:
@@ -125,6 +128,8 @@ class AnsweringHandler(BaseHandler):
         if exchange is None:
             return {}
         fields = {"X-Stream-Id": exchange.order.stream_id, **limit_fields(exchange.standings)}
+        if self.rendering is not None:
+            fields |= HEADERS
         fields["X-Streamproxy-Attempts"] = str(exchange.attempts.number)
         if exchange.order.session_id is not None:
             fields["X-Session-Id"] = exchange.order.session_id

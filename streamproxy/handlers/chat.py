@@ -5,9 +5,10 @@ from __future__ import annotations
 from contextlib import aclosing
 
 from streamproxy.domain.streamlog import Piece, StreamState
-from streamproxy.errors import UpstreamError
+from streamproxy.errors import BadRequestError, UpstreamError
 from streamproxy.handlers.answering import AnsweringHandler
 from streamproxy.handlers.eventstream import EventStream
+from streamproxy.handlers.rendering import fields_and_render, rendering
 from streamproxy.handlers.revocation import while_allowed
 from streamproxy.services.livestream import LiveStream
 from streamproxy.services.order import Order
@@ -24,6 +25,9 @@ class ChatCompletionsHandler(AnsweringHandler):
         request = parse_request(self.json_body)
         session_id = self.request.headers.get("X-Session-Id")
         order = self.order(request, endpoint="/v1/chat/completions", session_id=session_id)
+        self.rendering = rendering(self, order.stream_id)
+        if self.rendering is not None and not request.stream:
+            raise BadRequestError('A format is for "stream": true.', param="stream")
         if request.stream and self.request.headers.get("X-Resumable") == "1":
             await self._resumable(order)
         else:
@@ -42,7 +46,8 @@ class ChatCompletionsHandler(AnsweringHandler):
 
     async def _send(self, live: LiveStream, order: Order) -> None:
         environment, source = self.environment, Source(live.head, live)
-        fields = {"X-Stream-Id": order.stream_id}
+        own_fields, render = fields_and_render(self.rendering)
+        fields = {"X-Stream-Id": order.stream_id, **own_fields}
         if order.session_id is not None:
             fields["X-Session-Id"] = order.session_id
         events = EventStream(
@@ -50,6 +55,7 @@ class ChatCompletionsHandler(AnsweringHandler):
             heartbeat=environment.heartbeat_seconds,
             open_after=environment.open_after_seconds,
             fields=lambda: fields,
+            render=render,
         )
         with events, environment.streams.place(source):
             after = 0

@@ -14,9 +14,11 @@ from streamproxy.errors import NotFoundError
 from streamproxy.handlers.base import BaseHandler
 from streamproxy.handlers.eventstream import EventStream
 from streamproxy.handlers.handover import HandedOver, come_back, until_handed_over
-from streamproxy.handlers.revocation import while_allowed
+from streamproxy.handlers.rendering import fields_and_render, rendering
+from streamproxy.handlers.revocation import lose_connection, while_allowed
 from streamproxy.services.sources import Source
 from streamproxy.wire import sse
+from streamproxy.wire.aisdk import UiMessageStream
 
 # EventSource's own pause before it reconnects: browsers choose 3 to 5 s by default.
 RETRY = b"retry: 1000\n\n"
@@ -26,9 +28,13 @@ READS = LimitPolicy(requests=(Window(120, 60),))
 
 
 class EventsHandler(BaseHandler):
-    """The events, from the beginning or behind ``Last-Event-ID``, during and after generation."""
+    """The events, from the beginning or behind ``Last-Event-ID``, during and after generation.
+
+    With ``?format=ai-sdk`` as the AI SDK resumes: 204 when nothing runs that it could read, unless it says from where.
+    """
 
     user_id = ""
+    rendering: UiMessageStream | None = None
 
     async def admit(self) -> None:
         """A bearer or cookie, or the stream's own ticket."""
@@ -50,9 +56,17 @@ class EventsHandler(BaseHandler):
         self.log_fields["stream_id"] = stream_id
         said = self.request.headers.get("Last-Event-ID") or self.get_query_argument("last_event_id", None)
         after = position_after(said, stream_id)
+        self.rendering = rendering(self, stream_id, seen=after)
         await self._count(resumed=bool(after))
-        source = await streams.find(stream_id, self.user_id)
-        if await streams.seen_all(source, after):
+        try:
+            source = await streams.find(stream_id, self.user_id)
+        except NotFoundError:
+            if self.rendering is None:
+                raise
+            self.set_status(204)
+            return
+        idle = self.rendering is not None and not said and await streams.is_over(source)
+        if idle or await streams.seen_all(source, after):
             # The one answer that stops an EventSource.
             self.set_status(204)
             return
@@ -72,14 +86,20 @@ class EventsHandler(BaseHandler):
 
     async def _send(self, source: Source, after: int) -> None:
         heartbeat = self.environment.heartbeat_seconds
-        events = EventStream(self, heartbeat=heartbeat, open_after=heartbeat, fields=dict)
+        fields, render = fields_and_render(self.rendering)
+        events = EventStream(self, heartbeat=heartbeat, open_after=heartbeat, fields=lambda: fields, render=render)
         with events:
             await events.send(RETRY)
             try:
                 # What runs here is read here to its end; what runs elsewhere can be read anywhere.
                 async with until_handed_over(self.environment.draining) if source.live is None else nullcontext():
-                    await self._read(events, source, after)
+                    # What another rendering looks like depends on all that came before.
+                    await self._read(events, source, 0 if self.rendering else after)
             except HandedOver:
+                if self.rendering is not None:
+                    # Its client takes an end for the end, and only a lost connection for one to be resumed.
+                    lose_connection(self.request.connection)
+                    return
                 await events.send(come_back())
             self.finish()
 

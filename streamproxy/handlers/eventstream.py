@@ -33,7 +33,7 @@ class EventStream:
     """The body of one streaming answer. Use as ``with``: the timer lives inside.
 
     *open_after* seconds after it was entered the answer is opened with 200 even if nothing came yet;
-    *fields* gives the answer's own header fields at that moment.
+    *fields* gives the answer's own header fields at that moment. *render* makes of whole events what this client reads.
     """
 
     def __init__(
@@ -43,8 +43,10 @@ class EventStream:
         heartbeat: float,
         open_after: float,
         fields: Callable[[], Mapping[str, str]],
+        render: Callable[[bytes], bytes] | None = None,
     ) -> None:
         self.opened = False
+        self._render = render
         self._handler = handler
         self._heartbeat = heartbeat
         self._open_after = open_after
@@ -66,6 +68,8 @@ class EventStream:
 
     async def send(self, frames: bytes) -> None:
         """Write whole events; waits only while the client's socket takes no more."""
+        if self._render is not None and not (frames := self._render(frames)):
+            return
         # One flush at a time: of two that run at once, Tornado never completes the first.
         await self._drained()
         self._write(frames)

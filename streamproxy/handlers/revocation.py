@@ -35,7 +35,11 @@ async def _watch(check: Callable[[], Awaitable[None]], connection: HTTPConnectio
         except StoreUnavailableError:
             continue
         except (AuthenticationError, NotFoundError):
-            if isinstance(connection, HTTP1Connection):
-                # Runs the handler's on_connection_close.
-                connection.stream.close()
+            lose_connection(connection)
             return
+
+
+def lose_connection(connection: HTTPConnection | None) -> None:
+    """Close it without an end of the answer; runs the handler's ``on_connection_close``."""
+    if isinstance(connection, HTTP1Connection):
+        connection.stream.close()

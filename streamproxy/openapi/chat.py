@@ -77,6 +77,14 @@ _SCHEMAS: Final[Json] = {
     ),
 }
 
+FORMAT: Final = parameter(
+    "query",
+    "format",
+    "`ai-sdk`: the events are a UI message stream, as the Vercel AI SDK's useChat reads it. A chat must ask for "
+    '`"stream": true`.',
+    {"const": "ai-sdk"},
+)
+
 _WHOLE = answer(
     'The answer: JSON, or with `"stream": true` events, each a chunk, the last one `[DONE]`. '
     "An error behind the first event is an event too.",
@@ -101,6 +109,7 @@ _OPERATIONS: Final = (
                 "With 1 a stream is recorded, goes on when the client leaves, and can be read at /v1/streams/{id}.",
                 {"type": "string"},
             ),
+            FORMAT,
         ),
         body=json_body(
             ref("ChatRequest"),

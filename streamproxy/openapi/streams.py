@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from streamproxy.domain.streams import EndReason
-from streamproxy.openapi.chat import ANSWERING_ERRORS, CHAT_FIELDS, STREAM_HEADERS
+from streamproxy.openapi.chat import ANSWERING_ERRORS, CHAT_FIELDS, FORMAT, STREAM_HEADERS
 from streamproxy.openapi.operation import (
     Family,
     Json,
@@ -129,10 +129,11 @@ _OPERATIONS: Final = (
             parameter("query", "ticket", "Part of events_url: reads this stream and nothing else.", {"type": "string"}),
             parameter("query", "last_event_id", "Where to go on; the header of that name wins.", _EVENT_ID),
             parameter("header", "Last-Event-ID", "EventSource sends it when it reconnects.", _EVENT_ID),
+            FORMAT,
         ),
         answers={
             200: events("The events as they come."),
-            204: empty("All events were seen: EventSource stops."),
+            204: empty("All events were seen: EventSource stops. As `ai-sdk`: nothing is there to be resumed."),
         },
         errors=(400, 401, 404, 429, 503),
     ),

@@ -92,6 +92,10 @@ class StreamService:
         """The stream, if it is this user's: NotFoundError otherwise, GoneError when it is no longer held."""
         return await self._sources.find(stream_id, user_id)
 
+    async def is_over(self, source: Source) -> bool:
+        """Whether the stream has ended."""
+        return await self._sources.is_over(source)
+
     async def seen_all(self, source: Source, after: int) -> bool:
         """Whether the stream is over and *after* is its terminal event; GoneError when what followed is lost."""
         return await self._sources.seen_all(source, after)
