@@ -5,24 +5,30 @@ limit of 100 makes the 101st stream wait in silence, a shared cookie jar replays
 to another, redirects carry the body to a foreign host. All of them are off here; the time limits that
 count are the exchange's own (``services.deadlines``). There are two sessions, so that no connection made for an
 upstream which may have a private address serves one that may not (``upstream.guard``).
+
+Calls are spoken on a session's connections by ``direct``; by the session itself where ``borrowed`` is not available,
+or where *shortcut* is false.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
 import aiohttp
-from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDictProxy
 from yarl import URL
 
 from streamproxy.domain.keypool import Upstream
-from streamproxy.errors import UpstreamError, UpstreamTimeoutError
-from streamproxy.upstream.guard import AddressRefusedError, guarded_sockets
+from streamproxy.upstream import borrowed
+from streamproxy.upstream.asking import Asking
+from streamproxy.upstream.direct import DirectReply
+from streamproxy.upstream.failures import BROKEN, address_refused, broken, foreign_encoding, translated
+from streamproxy.upstream.guard import guarded_sockets
+from streamproxy.upstream.inflating import ENCODINGS_WE_READ
 
 USER_AGENT = "streamproxy"
 # Gateways send content-security policies and cookies of this size; aiohttp's own bound is 8190 bytes.
@@ -32,9 +38,8 @@ MAX_FIELDS = 2048
 READ_BUFFER_SIZE = 1 << 16
 # identity: what we do not have to unpack cannot be truncated in silence (gzip cut short reads as a clean end).
 _FIXED_HEADERS = {"Accept-Encoding": "identity", "User-Agent": USER_AGENT}
-_ENCODINGS_WE_READ = frozenset({"", "identity", "gzip", "deflate"})
-
-_BROKEN = (aiohttp.ClientError, HttpProcessingError, ConnectionError, EOFError)
+# URLs whose asking is kept; settings and people name them, and there are few.
+MOST_URLS = 512
 
 
 class AiohttpTransport:
@@ -43,10 +48,15 @@ class AiohttpTransport:
     *private_origins* (``http://127.0.0.1:11434``) may be plain http and at private addresses; others may not.
     """
 
-    def __init__(self, *, connect_timeout: float, private_origins: Collection[str] = ()) -> None:
+    def __init__(self, *, connect_timeout: float, private_origins: Collection[str] = (), shortcut: bool = True) -> None:
         self._connect_timeout = connect_timeout
+        self._timeout = aiohttp.ClientTimeout(
+            total=None, connect=connect_timeout, sock_connect=connect_timeout, sock_read=None
+        )
         self._private_origins = _origins(private_origins)
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
+        self._shortcut = shortcut and borrowed.available()
+        self._askings: dict[str, Asking] = {}
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -62,6 +72,7 @@ class AiohttpTransport:
     def meet(self, upstreams: Iterable[Upstream]) -> None:
         """These are the upstreams from now on: which of them may be private, they say themselves."""
         self._private_origins = _origins(upstream.base_url for upstream in upstreams if upstream.allow_private)
+        self._askings.clear()
 
     def _session(self, *, private: bool) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
@@ -69,9 +80,7 @@ class AiohttpTransport:
                 limit=0, keepalive_timeout=30, socket_factory=guarded_sockets(private=private)
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(
-                total=None, connect=self._connect_timeout, sock_connect=self._connect_timeout, sock_read=None
-            ),
+            timeout=self._timeout,
             headers=_FIXED_HEADERS,
             max_field_size=MAX_FIELD_SIZE,
             max_headers=MAX_FIELDS,
@@ -79,31 +88,32 @@ class AiohttpTransport:
             trust_env=False,
         )
 
-    async def open(self, url: str, *, headers: Mapping[str, str], body: bytes | None) -> AiohttpReply:
-        method = "GET" if body is None else "POST"
-        try:
+    async def open(self, url: str, *, headers: Mapping[str, str], body: bytes | None) -> AnyReply:
+        with translated(self._connect_timeout):
+            if self._shortcut:
+                return await self._asking(url).open(headers, body)
             target = URL(url)
             session = self._session_for(target)
+            method = "GET" if body is None else "POST"
             response = await session.request(method, target, data=body, headers=headers, allow_redirects=False)
-        except aiohttp.ConnectionTimeoutError as exc:
-            seconds = self._connect_timeout
-            raise UpstreamTimeoutError(
-                f"the upstream took no connection within {seconds:g} s", code="upstream_connect_timeout"
-            ) from exc
-        except aiohttp.ClientConnectorError as exc:
-            if isinstance(exc.os_error, AddressRefusedError):
-                raise _address_refused() from exc
-            raise UpstreamError("the upstream cannot be reached", code="upstream_unreachable") from exc
-        except (*_BROKEN, ValueError) as exc:
-            raise _translated(exc) from exc
         return AiohttpReply(response)
+
+    def _asking(self, url: str) -> Asking:
+        asking = self._askings.get(url)
+        if asking is None:
+            target = URL(url)
+            asking = Asking(self._session_for(target), target, self._timeout, _FIXED_HEADERS)
+            if len(self._askings) >= MOST_URLS:
+                self._askings.clear()
+            self._askings[url] = asking
+        return asking
 
     def _session_for(self, target: URL) -> aiohttp.ClientSession:
         if not self._sessions:
             raise RuntimeError("the transport is used before it was entered")
         private = bool(self._private_origins) and str(target.origin()) in self._private_origins
         if target.raw_user is not None or not (private or target.scheme == "https"):
-            raise _address_refused()
+            raise address_refused()
         return self._sessions[private]
 
 
@@ -114,7 +124,7 @@ def _origins(urls: Iterable[str]) -> frozenset[str]:
 class AiohttpReply:
     """Fills ``domain.ports.UpstreamReply``."""
 
-    __slots__ = ("_closed", "_response", "headers", "status")
+    __slots__ = ("_closed", "_flowing", "_response", "headers", "status")
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
@@ -123,16 +133,28 @@ class AiohttpReply:
         self._closed = _closed(response)
         if self._closed is not None:
             self._closed.add_done_callback(self._lost)
+        self._flowing = asyncio.Event()
+        self._flowing.set()
         self.status = response.status
         self.headers: CIMultiDictProxy[str] = response.headers
 
     async def batch(self) -> bytes:
-        if self.headers.get("Content-Encoding", "").lower() not in _ENCODINGS_WE_READ:
-            raise UpstreamError("the upstream answered in an encoding nobody asked for", code="upstream_malformed")
+        if self.headers.get("Content-Encoding", "").lower() not in ENCODINGS_WE_READ:
+            raise foreign_encoding()
         try:
             return await self._response.content.readany()
-        except _BROKEN as exc:
-            raise _translated(exc) from exc
+        except BROKEN as exc:
+            raise broken(exc) from exc
+
+    async def pour(self, take: Callable[[bytes], bool]) -> None:
+        while (batch := await self.batch()) and take(batch):
+            await self._flowing.wait()
+
+    def pause(self) -> None:
+        self._flowing.clear()
+
+    def resume(self) -> None:
+        self._flowing.set()
 
     def _lost(self, _closed: asyncio.Future[None]) -> None:
         content = self._response.content
@@ -147,6 +169,7 @@ class AiohttpReply:
     def close(self) -> None:
         # Still watched: whoever waits for the next batch must learn of it.
         self._response.close()
+        self._flowing.set()
 
     async def finish(self) -> None:
         self._unwatch()
@@ -156,6 +179,9 @@ class AiohttpReply:
             self._response.release()
         else:
             self._response.close()
+
+
+AnyReply: TypeAlias = AiohttpReply | DirectReply
 
 
 def _closed(response: aiohttp.ClientResponse) -> asyncio.Future[None] | None:
@@ -174,14 +200,3 @@ def _closed(response: aiohttp.ClientResponse) -> asyncio.Future[None] | None:
 def _noticed(closed: asyncio.Future[None]) -> None:
     if not closed.cancelled():
         closed.exception()
-
-
-def _address_refused() -> UpstreamError:
-    return UpstreamError("the upstream has an address that may not be called", code="upstream_address_refused")
-
-
-def _translated(error: Exception) -> UpstreamError:
-    """Never copy the message or ``status`` of an aiohttp error: it says 400 of its own for garbage."""
-    if isinstance(error, (aiohttp.ClientResponseError, HttpProcessingError, ValueError)):
-        return UpstreamError("the upstream answered with something that is not HTTP", code="upstream_malformed")
-    return UpstreamError("the upstream closed the connection", code="upstream_disconnected")

@@ -10,9 +10,17 @@ from collections.abc import Iterator
 import pytest
 
 from streamproxy.errors import UpstreamError, UpstreamTimeoutError
+from streamproxy.upstream import borrowed
 from streamproxy.upstream.client import AiohttpTransport
 from tests.support.steps import done, head, raw, say, wire
 from tests.support.upstream import ScriptedUpstream
+
+
+@pytest.fixture(autouse=True, params=["borrowed connections", "sessions"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second is what an aiohttp without the inner parts we use gets."""
+    if request.param == "sessions":
+        monkeypatch.setattr(borrowed, "available", lambda: False)
 
 
 @pytest.fixture

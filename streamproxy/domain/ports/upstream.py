@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 
@@ -21,8 +21,20 @@ class UpstreamReply(Protocol):
         UpstreamError when the connection breaks or the bytes are no HTTP.
         """
 
+    async def pour(self, take: Callable[[bytes], bool]) -> None:
+        """Hand every batch to *take* as it arrives, where that is possible without a task in between.
+
+        Returns at the end of the body, or when *take* returned false. UpstreamError as ``batch``.
+        """
+
+    def pause(self) -> None:
+        """Whoever takes the batches is behind: read no more from the upstream until ``resume``."""
+
+    def resume(self) -> None:
+        """Read on."""
+
     def close(self) -> None:
-        """Drop the connection at once; a pending ``batch`` raises. The upstream sees it and stops."""
+        """Drop the connection at once; a pending ``batch`` or ``pour`` raises. The upstream sees it and stops."""
 
     async def finish(self) -> None:
         """The answer is complete: let the connection serve the next request if it is clean, else drop it."""

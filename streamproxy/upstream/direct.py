@@ -1,0 +1,248 @@
+"""A call on a borrowed connection: bytes out, a head back, then batches, handed on within the loop's own callback.
+
+llhttp (``httptools``) parses. Between the socket and whoever ``pour`` was told there is no task and no queue. Who
+takes batches one by one with ``batch`` gets a bounded buffer: beyond it the upstream has to wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from functools import cached_property
+
+import httptools
+from multidict import CIMultiDict
+
+from streamproxy.errors import UpstreamError
+from streamproxy.upstream.borrowed import Loan
+from streamproxy.upstream.failures import disconnected, foreign_encoding, malformed
+from streamproxy.upstream.inflating import ENCODINGS_WE_READ, Inflated
+
+# Bytes of a head: gateways send content-security policies of 30 kB and a cookie for each of their hosts.
+LONGEST_HEAD = 1 << 18
+# Bytes that wait for a slow ``batch``; then the upstream is no longer read.
+MOST_WAITING = 1 << 17
+
+
+class Head:
+    """The head of an answer while it is parsed, and where its body goes: what ``httptools`` calls."""
+
+    def __init__(self) -> None:
+        self.fields: list[tuple[bytes, bytes]] = []
+        self.body: list[bytes] = []
+        self.complete = self.over = self.begun_again = False
+        # Called by the parser, which looks for it when it is made, without a frame of Python in between.
+        self.on_body = self.body.append
+        self.parser = httptools.HttpResponseParser(self)
+
+    def on_message_begin(self) -> None:
+        self.begun_again = self.over
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.fields.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        self.complete = self.parser.get_status_code() >= 200
+
+    def on_message_complete(self) -> None:
+        if self.complete:
+            self.over = True
+        else:  # 100 Continue, 103 Early Hints: the answer is still to come
+            self.fields.clear()
+
+    def field(self, name: bytes) -> bytes:
+        """The last value of a field, in lower case; empty when there is none."""
+        return next((value for other, value in reversed(self.fields) if other.lower() == name), b"").strip().lower()
+
+
+class DirectReply(asyncio.Protocol):
+    """Fills ``domain.ports.UpstreamReply``. ``ask`` first."""
+
+    def __init__(self, loan: Loan) -> None:
+        self._loan: Loan | None = loan
+        self._head = Head()
+        self._size = 0
+        self._error: UpstreamError | None = None
+        self._ended = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._take: Callable[[bytes], bool] | None = None
+        self._paused = False
+        self._loop = asyncio.get_running_loop()
+        self._transport = loan.speak(self)
+
+    async def ask(self, request: bytes) -> None:
+        """Send, and wait for the head; UpstreamError when none comes."""
+        try:
+            self._transport.write(request)
+            while not self._head.complete:
+                self._raise_error()
+                await self._news()
+            if self._encoding not in ENCODINGS_WE_READ:
+                raise foreign_encoding()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def status(self) -> int:
+        return self._head.parser.get_status_code()
+
+    @cached_property
+    def headers(self) -> Mapping[str, str]:
+        fields = self._head.fields
+        return CIMultiDict((name.decode("latin-1"), value.decode("utf-8", "replace")) for name, value in fields)
+
+    @property
+    def _encoding(self) -> str:
+        return self._head.field(b"content-encoding").decode("latin-1")
+
+    @cached_property
+    def _inflated(self) -> Inflated | None:
+        encoding = self._encoding
+        return Inflated(encoding) if encoding not in {"", "identity"} else None
+
+    # -- reading ------------------------------------------------------------------------------------
+
+    async def batch(self) -> bytes:
+        if self._inflated is not None:
+            return await self._inflated.batch(self._raw)
+        return await self._raw()
+
+    async def _raw(self) -> bytes:
+        while True:
+            if data := self._taken():
+                self.resume()
+                return data
+            if self._over:
+                return b""
+            await self._news()
+
+    async def pour(self, take: Callable[[bytes], bool]) -> None:
+        if self._inflated is not None:
+            while (data := await self.batch()) and take(data):
+                await self._unpaused()
+            return
+        data = self._taken()
+        if data and not take(data):
+            return
+        self._take = take
+        try:
+            while not self._over and self._wanted():
+                await self._news()
+        finally:
+            self._take = None
+
+    def _wanted(self) -> bool:
+        """Whether whoever takes batches wants more of them."""
+        return self._take is not None
+
+    def pause(self) -> None:
+        if not self._paused and self._loan is not None:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            if self._loan is not None and not self._transport.is_closing():
+                self._transport.resume_reading()
+            self._tell()
+
+    async def _unpaused(self) -> None:
+        while self._paused and not self._ended:
+            await self._news()
+
+    @property
+    def _over(self) -> bool:
+        """Whether nothing more will come; UpstreamError when it broke off."""
+        self._raise_error()
+        return self._ended
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _taken(self) -> bytes:
+        parts = self._head.body
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        parts.clear()
+        self._size = 0
+        return data
+
+    async def _news(self) -> None:
+        self._waiter = self._loop.create_future()
+        await self._waiter
+
+    def _tell(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # -- what the transport calls ---------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        head = self._head
+        try:
+            head.parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._fail(malformed())
+            return
+        if head.body and self._take is not None:
+            if not self._take(self._taken()):
+                self._take = None
+                if not head.over:
+                    self.pause()
+                self._tell()
+        else:
+            self._size += len(data)
+            if not head.complete and self._size > LONGEST_HEAD:
+                self._fail(malformed())
+                return
+            if self._size > MOST_WAITING and head.complete:
+                self.pause()
+            self._tell()
+        if head.over:
+            self._ended = True
+            self._tell()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        loan, self._loan = self._loan, None
+        if loan is None:
+            return
+        loan.lost(exc)
+        if exc is not None or not self._until_closed:
+            self._error = self._error or (None if self._ended else disconnected())
+        self._ended = True
+        self._tell()
+
+    @property
+    def _until_closed(self) -> bool:
+        """Whether the body ends where the connection does: nothing says how long it is."""
+        head = self._head
+        return (
+            head.complete and not head.field(b"content-length") and b"chunked" not in head.field(b"transfer-encoding")
+        )
+
+    def _fail(self, error: UpstreamError) -> None:
+        self._error = self._error or error
+        self.close()
+
+    # -- ending -------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        loan, self._loan = self._loan, None
+        if loan is not None:
+            if not self._ended:
+                self._error = self._error or disconnected()
+            self._ended = True
+            loan.drop()
+        self._tell()
+
+    async def finish(self) -> None:
+        head, loan = self._head, self._loan
+        # The last chunk of a chunked body nearly always came with the last event. Where it did not, a
+        # new connection costs less than waiting for it.
+        if loan is None or not head.over or head.begun_again or self._paused or not head.parser.should_keep_alive():
+            self.close()
+            return
+        self._loan = None
+        loan.give_back()
