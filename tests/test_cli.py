@@ -18,7 +18,10 @@ from tests.support.rootlogger import root_logger_kept
 
 
 def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
         yield (*path, name), command
         if isinstance(command, click.Group):
             yield from commands(command, (*path, name))
@@ -70,6 +73,14 @@ def test_python_m_streamproxy_is_the_same_command() -> None:
     command = [sys.executable, "-m", "streamproxy", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=root)
     assert done.stdout == f"streamproxy, version {streamproxy.__version__}\n"
+
+
+def test_a_command_loads_no_more_than_it_needs() -> None:
+    """Who asks for help on accounts waits for no Redis driver, no HTTP client and no web server."""
+    code = "import sys; from streamproxy.cli import main; main(['user', '--help'], standalone_mode=False); "
+    code += "print([m for m in ('redis', 'aiohttp', 'tornado', 'tiktoken') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("\n[]\n")
 
 
 def test_check_config_prints_every_value_with_its_source_and_no_secret(tmp_path: Path) -> None:

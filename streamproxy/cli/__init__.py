@@ -9,18 +9,28 @@ from __future__ import annotations
 import click
 
 from streamproxy import __version__
-from streamproxy.cli.apitokens import apitoken
-from streamproxy.cli.bearers import token
-from streamproxy.cli.configuration import check_config, migrate_command
-from streamproxy.cli.group import Commands
-from streamproxy.cli.imports import import_group
-from streamproxy.cli.keys import key
-from streamproxy.cli.serving import demo_model, serve
-from streamproxy.cli.usage import usage
-from streamproxy.cli.users import user
+from streamproxy.cli.group import LazyCommands
+
+# Imported when it is called: most commands need the database and nothing else that takes a while to load.
+COMMANDS = {
+    "serve": "streamproxy.cli.serving:serve",
+    "user": "streamproxy.cli.users:user",
+    "token": "streamproxy.cli.bearers:token",
+    "apitoken": "streamproxy.cli.apitokens:apitoken",
+    "key": "streamproxy.cli.keys:key",
+    "usage": "streamproxy.cli.usage:usage",
+    "import": "streamproxy.cli.imports:import_group",
+    "check-config": "streamproxy.cli.configuration:check_config",
+    "migrate": "streamproxy.cli.configuration:migrate_command",
+    "demo-model": "streamproxy.cli.serving:demo_model",
+}
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyCommands,
+    places=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="streamproxy")
 def main() -> None:
     """Stream chat completions from OpenAI-compatible APIs to browsers and SDKs.
@@ -36,7 +46,3 @@ def main() -> None:
       streamproxy key add default            connect a provider
       streamproxy usage alice                what she consumed
     """
-
-
-for command in (serve, user, token, apitoken, key, usage, import_group, check_config, migrate_command, demo_model):
-    main.add_command(command)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,8 +17,25 @@ from streamproxy.settings import Settings, load
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-class Commands(click.Group):
-    """A group that ends with exit code 1 and one message where the program raises its own errors."""
+class LazyCommands(click.Group):
+    """A group that imports a command when it is called, from ``places``: ``module:attribute`` by the command's name.
+
+    It ends with exit code 1 and one message where the program raises its own errors.
+    """
+
+    def __init__(self, *args: Any, places: Mapping[str, str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._places = places
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # the signature is click's
+        return sorted(self._places)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # as above
+        if cmd_name not in self._places:
+            return None
+        module, _, attribute = self._places[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
