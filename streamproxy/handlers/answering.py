@@ -112,7 +112,7 @@ class AnsweringHandler(BaseHandler):
                         async for frames in answer:
                             await events.send(frames)
                     self._note(exchange)
-                    self.finish()
+                    events.finish()
             except StreamProxyError as error:
                 if not events.opened:
                     raise
@@ -120,7 +120,7 @@ class AnsweringHandler(BaseHandler):
                 self.log_fields["error"] = error.code
                 await events.send(Relay.failing(error))
                 self._note(exchange)
-                self.finish()
+                events.finish()
 
     def answer_headers(self) -> Mapping[str, str]:
         """What is known of the exchange by now, for answers and errors alike."""

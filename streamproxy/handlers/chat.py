@@ -70,7 +70,7 @@ class ChatCompletionsHandler(AnsweringHandler):
                         break
                     await events.send(_frames(order.stream_id, piece))
                     after = piece.last
-            self.finish()
+            events.finish()
 
 
 def _frames(stream_id: str, piece: Piece) -> bytes:

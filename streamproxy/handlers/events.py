@@ -101,7 +101,7 @@ class EventsHandler(BaseHandler):
                     lose_connection(self.request.connection)
                     return
                 await events.send(come_back())
-            self.finish()
+            events.finish()
 
     async def _read(self, events: EventStream, source: Source, after: int) -> None:
         async with aclosing(self.environment.streams.pieces(source, after)) as pieces:

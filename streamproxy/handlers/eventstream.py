@@ -75,6 +75,12 @@ class EventStream:
         self._write(frames)
         await self._drained()
 
+    def finish(self) -> None:
+        """The end of the answer: no heartbeat comes behind it, however long what follows takes."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._handler.finish()
+
     async def _drained(self) -> None:
         if self._pending is not None and self._socket.writing():
             await self._pending

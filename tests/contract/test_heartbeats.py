@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 
 import pytest
 
 from tests.support.http import DONE, HEARTBEAT, Client, Connection, split_frames
+from tests.support.proxy import ProxyProcess
 from tests.support.steps import Step, chunk_of, done, error_of, event, finish, gate, raw, reply, say
 from tests.support.upstream import ScriptedUpstream
 
@@ -171,3 +174,20 @@ async def test_no_heartbeat_stands_between_events_that_come_without_a_pause(
     answer = await patient.chat()
     assert HEARTBEAT not in split_frames(answer.body)
     assert answer.text() == "".join(f"{i} " for i in range(200))
+
+
+async def test_no_heartbeat_is_due_behind_the_end_however_long_the_settling_takes(
+    brisk: Client, brisk_proxy: ProxyProcess, upstream: ScriptedUpstream
+) -> None:
+    """The ledger waits for a locked database; that heartbeats were due meanwhile is seen on another stream."""
+    path = brisk_proxy.database_url.removeprefix("sqlite+aiosqlite:///")
+    with closing(sqlite3.connect(path, isolation_level=None)) as locked:
+        locked.execute("BEGIN IMMEDIATE")
+        assert (await brisk.chat()).body.endswith(DONE)
+        upstream.once(gate(asyncio.Event()))
+        other = await brisk.open_chat()
+        await other.head()
+        await beats(other, 3)
+        locked.execute("ROLLBACK")
+    other.leave()
+    brisk_proxy.check_log()
