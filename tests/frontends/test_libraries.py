@@ -1,4 +1,4 @@
-"""Pages without a framework: the browser's EventSource, and @microsoft/fetch-event-source."""
+"""Pages over other libraries: the browser's EventSource, @microsoft/fetch-event-source, and the Vercel AI SDK."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ __all__ = [
 ]
 
 pytestmark = [
-    pytest.mark.parametrize("app", ["eventsource", "fetch-event-source"], indirect=True),
+    pytest.mark.parametrize("app", ["eventsource", "fetch-event-source", "ai-sdk"], indirect=True),
     pytest.mark.gen_test(timeout=60),
 ]
