@@ -151,6 +151,12 @@ class Follower:
         assert ending(self.events)[0] == "done"
         assert text(self.events) == counted(last)
 
+    def check_all(self) -> None:
+        """As ``check``, of an upstream that counted until it was over."""
+        assert numbers(self.events) == list(range(1, len(self.events) + 1))
+        assert ending(self.events)[0] == "done", ending(self.events)
+        assert is_counted(text(self.events))
+
     def check_broken(self, code: str) -> None:
         """Nothing lost or twice of what was said, and then the truth about the rest."""
         assert numbers(self.events) == list(range(1, len(self.events) + 1))

@@ -22,7 +22,6 @@ from tests.e2e.talk import ask
 from tests.faults.counting import Follower, converse, count_until, is_counted, open_count
 from tests.faults.profile import amount
 from tests.faults.redisfaults import FAULTS, REFUSES_WRITES
-from tests.streams.events import ending, numbers, text
 from tests.support.http import Client, Connection
 from tests.support.processes import readiness
 from tests.support.steps import reply
@@ -115,9 +114,7 @@ async def check(plain: list[Connection], followers: list[Follower], reading: lis
             assert is_counted((await stream.reply()).text())
         await asyncio.gather(*reading)
     for follower in followers:
-        assert ending(follower.events)[0] == "done", ending(follower.events)
-        assert numbers(follower.events) == list(range(1, len(follower.events) + 1))
-        assert is_counted(text(follower.events))
+        follower.check_all()
 
 
 async def limited(server: Server, speak: Speak, person: Person) -> None:
