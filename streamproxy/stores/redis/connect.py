@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 from typing import Any, TypeAlias, TypeVar
 
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
 from streamproxy.errors import StoreUnavailableError
 from streamproxy.stores.redis.breaker import Breaker
@@ -29,6 +29,9 @@ Argument: TypeAlias = str | bytes | int | float
 Call: TypeAlias = tuple[Script, Sequence[str], Sequence[Argument]]
 T = TypeVar("T")
 
+# What redis-py raises when it is of no use; a cluster without a node that answers is, by its types, no RedisError.
+# TimeoutError is an OSError.
+FAILURES = (RedisError, RedisClusterException, OSError)
 # redis-py's pools refuse the 101st connection at once; a burst of requests waits here instead.
 MAX_CONNECTIONS = 64
 
@@ -76,7 +79,7 @@ class RedisLink:
 
     async def close(self) -> None:
         # A server that is away cannot say goodbye.
-        with contextlib.suppress(RedisError, OSError):
+        with contextlib.suppress(*FAILURES):
             await self._server.close()
 
     async def _guarded(self, step: Callable[[Client], Awaitable[T]]) -> T:
@@ -89,7 +92,7 @@ class RedisLink:
             else:
                 async with Patience(self._timeout), self._places:
                     answer = await step(self._server.client)
-        except (RedisError, OSError) as error:  # TimeoutError is an OSError
+        except FAILURES as error:
             self._failed(error, silent=isinstance(error, TimeoutError) and answers == self._answers)
             raise StoreUnavailableError("The shared store does not answer.", retry_after=1) from error
         except BaseException:

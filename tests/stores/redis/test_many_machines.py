@@ -2,101 +2,46 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
-import redis
 from tornado.ioloop import IOLoop
 
 from streamproxy.domain.keypool import KeyState, KeyStatus
 from streamproxy.domain.limits import Ask, DayQuota, LimitPolicy, Window
 from streamproxy.domain.sessions import SessionRef, Turn
-from streamproxy.errors import SessionBusyError
+from streamproxy.errors import SessionBusyError, StoreUnavailableError
 from streamproxy.stores.redis.connect import RedisLink, open_redis
 from streamproxy.stores.redis.keystates import RedisKeyStates
 from streamproxy.stores.redis.limits import RedisLimits
 from streamproxy.stores.redis.sessions import RedisSessions
-from tests.support.processes import find_program, free_port, stop, wait_until
+from tests.support.processes import free_port
+from tests.support.redis_machines import Cluster, Machines, Watched
 
 POLICY = LimitPolicy(requests=(Window(2, 60), DayQuota(10)), tokens=(Window(100, 60), DayQuota(1000)), streams=5)
 
 
-class TcpServer:
-    """A redis-server on a loopback port with a folder of its own."""
-
-    def __init__(self, folder: Path, *options: str, config: str = "") -> None:
-        self.port = free_port()
-        folder.mkdir()
-        (folder / "server.conf").write_text(config)
-        program = find_program("redis-server", "valkey-server", package="redis-server")
-        command = [program, str(folder / "server.conf"), "--port", str(self.port), "--bind", "127.0.0.1"]
-        command += ["--dir", str(folder), "--save", "", *options]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        self.client: Any = redis.Redis(port=self.port)
-
-    def ready(self) -> None:
-        wait_until(self._answers, "redis-server answers")
-
-    def _answers(self) -> bool:
-        try:
-            return bool(self.client.ping())
-        except redis.ConnectionError:
-            return False
-
-    def stop(self) -> None:
-        self.client.close()
-        stop(self.process)
+@pytest.fixture
+def machines(tmp_path: Path) -> Iterator[Machines]:
+    machines = Machines(tmp_path)
+    yield machines
+    machines.stop()
 
 
 @pytest.fixture
-def servers(tmp_path: Path) -> Iterator[Callable[..., TcpServer]]:
-    """Starts servers, and stops them whatever happens."""
-    with ExitStack() as stack:
-
-        def start(*options: str, config: str = "") -> TcpServer:
-            server = TcpServer(tmp_path / uuid4().hex, *options, config=config)
-            stack.callback(server.stop)
-            server.ready()
-            return server
-
-        yield start
-
-
-@pytest.fixture
-def cluster_url(servers: Callable[..., TcpServer]) -> str:
+def cluster_url(machines: Machines) -> str:
     """A cluster of three nodes: a script whose keys lie in two slots would be refused."""
-    buses = [free_port() for _ in range(3)]
-    nodes = [servers("--cluster-enabled", "yes", "--cluster-port", str(bus)) for bus in buses]
-    for number, node in enumerate(nodes):
-        first, last = 16384 * number // 3, 16384 * (number + 1) // 3 - 1
-        node.client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
-        node.client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
-        if number:
-            node.client.execute_command("CLUSTER", "MEET", "127.0.0.1", nodes[0].port, buses[0])
-    wait_until(lambda: all(whole(node) for node in nodes), "the cluster is whole", 60)
-    return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in nodes)
-
-
-def whole(node: TcpServer) -> bool:
-    """Redis 7.0 calls a cluster ok before every node knows every slot."""
-    state = b"cluster_state:ok" in node.client.execute_command("CLUSTER", "INFO")
-    return state and len(node.client.execute_command("CLUSTER", "SLOTS")) == 3
+    return Cluster(machines).url
 
 
 @pytest.fixture
-def sentinel_url(servers: Callable[..., TcpServer]) -> str:
+def sentinel_url(machines: Machines) -> str:
     """A master with a password, and a sentinel that names it; a second sentinel is away."""
-    master = servers()
-    master.client.config_set("requirepass", "p%w@rd")
-    watch = f"sentinel monitor main 127.0.0.1 {master.port} 1\nsentinel auth-pass main p%w@rd\n"
-    sentinel = servers("--sentinel", config=watch)
-    return f"redis+sentinel://:p%25w%40rd@127.0.0.1:{free_port()},127.0.0.1:{sentinel.port}/main/0"
+    watched = Watched(machines, replicas=0, sentinels=1, password="p%w@rd")
+    return watched.url([free_port(), watched.sentinels[0].port], account=":p%25w%40rd@")
 
 
 @pytest.fixture(params=["cluster_url", "sentinel_url"])
@@ -139,3 +84,13 @@ async def test_all_stores_keep_their_promises(link: RedisLink) -> None:
     states = RedisKeyStates(link)
     await states.change("k", lambda _: KeyStatus(KeyState.PARKED))
     assert set(await states.load(["k", "l"])) == {"k"}
+
+
+async def test_when_all_machines_are_away_the_store_is(machines: Machines, link: RedisLink) -> None:
+    """Every failure is our error, whatever redis-py calls it."""
+    await link.ping()
+    machines.kill_all()
+    for _ in range(4):
+        with pytest.raises(StoreUnavailableError):
+            await link.command("SET", "k", "v")
+    assert not link.available
