@@ -49,6 +49,7 @@ def serve(machines: Machines, launch: Launch) -> Serve:
     return start
 
 
+@pytest.mark.gen_test(timeout=90)
 async def test_a_master_of_a_cluster_dies_while_streams_run(
     serve: Serve, speak: Speak, upstream: ScriptedUpstream, machines: Machines, random: Random
 ) -> None:
@@ -58,6 +59,7 @@ async def test_a_master_of_a_cluster_dies_while_streams_run(
     await survive(server, speak, upstream, random, lambda stream_id: cluster.holder(stream_keys(stream_id)[0]))
 
 
+@pytest.mark.gen_test(timeout=90)
 async def test_a_master_that_sentinels_watch_dies_while_streams_run(
     serve: Serve, speak: Speak, upstream: ScriptedUpstream, machines: Machines, random: Random
 ) -> None:
