@@ -3,6 +3,7 @@
 set -euo pipefail
 
 declare -A package=([redis-server]=redis-server [postgres]=postgresql [node]=nodejs [npm]=npm [nginx]=nginx [gcc]=gcc
+  [systemd-analyze]=systemd [promtool]=prometheus
   [chromium]="chromium fonts-dejavu-core fonts-wqy-microhei")
 missing=()
 for program in "${!package[@]}"; do
