@@ -49,8 +49,7 @@ setup: .venv/dev.stamp ## install the development environment into .venv
 	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e '.[embedded,postgresql,otel,test,dev]'
 	@touch $@ .venv/run.stamp
 
-soak: setup setup-servers ## the long profile: minutes of silence, hundreds of fault programs
-	SOAK_EXAMPLES=$${SOAK_EXAMPLES:-300} $(BIN)/python -m pytest -q -n 0 -m soak tests/contract
+soak: setup setup-servers ## the long profile: hundreds of fault programs
 	SOAK_EXAMPLES=$${SOAK_EXAMPLES:-300} $(BIN)/python -m pytest -q -n 0 tests/streams/test_faults.py
 
 docs: setup ## write docs/settings.md and docs/errors.md anew from the code

@@ -139,9 +139,7 @@ async def test_a_failure_after_the_stream_was_opened_is_an_error_event_and_the_e
     assert b"planted-canary" not in frames[0]
 
 
-@pytest.mark.gen_test(timeout=110)
-@pytest.mark.timeout(115)
-@pytest.mark.soak
+@pytest.mark.gen_test(timeout=150)
 async def test_with_default_settings_seventy_seconds_of_silence_break_nothing(
     patient: Client, upstream: ScriptedUpstream
 ) -> None:
