@@ -6,7 +6,7 @@ HOST ?= 127.0.0.1
 PORT ?= 8888
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types layers soak docs fuzz-api fuzz bench bench-quick profile setup-run setup setup-servers clean
+.PHONY: help run test check lint types layers soak docs fuzz-api fuzz bench bench-quick profile soak-load setup-run setup setup-servers clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -63,6 +63,9 @@ fuzz: setup setup-servers ## the long profiles: 1,000,000 event streams, 400,000
 
 bench: setup setup-servers ## measure streamproxy beside its peers, write docs/benchmarks.md (a quarter of an hour)
 	$(BIN)/python -m tests.bench.run $(ARGS)
+
+soak-load: setup setup-servers ## 500 streams for 10 minutes, 10,000 in a row: memory, files, tasks flat
+	$(BIN)/python -m tests.bench.soaking $(ARGS)
 
 bench-quick: setup setup-servers ## measure nginx and streamproxy, under two minutes, and print it
 	$(BIN)/python -m tests.bench.run --kind quick $(ARGS)

@@ -54,6 +54,7 @@ class Plan:
     peers: tuple[Starter, ...] = PEERS
     workloads: tuple[Workload, ...] = (W1, W2, W2W, W3, W5)
     memory_streams: int = 2000
+    resumable: bool = True
     slow: bool = True
     repeats: int = REPEATS
     curve: tuple[int, ...] = (50, 100, 250, 500, 1000, 2500, 5000)
@@ -65,17 +66,20 @@ QUICK = Plan(
     peers=(),
     workloads=(W1, W2, replace(W3, ramp=3, drain=6), W5),
     memory_streams=500,
+    resumable=False,
     slow=False,
     repeats=20,
     curve=(),
     workers=False,
 )
+_SMOKE_W3 = replace(SMALL_W3, model="bench-n20-r40", expected=20, clients=5, ramp=0.1, warm=0.1)
 SMOKE = Plan(
     rounds=1,
     window=0.1,
     peers=(),
-    workloads=(replace(W1, warm=0.1), replace(SMALL_W3, clients=5, ramp=0.1, warm=0.1), replace(W5, warm=0.1)),
+    workloads=(replace(W1, warm=0.1), _SMOKE_W3, replace(W5, warm=0.1)),
     memory_streams=0,
+    resumable=False,
     slow=False,
     repeats=2,
     curve=(),
@@ -106,7 +110,7 @@ class Series:
             self._rounds()
             self._first_events()
             own = self.targets[1]
-            self._workloads([own], (RESUMABLE,) if self.plan.rounds > 1 else ())
+            self._workloads([own], (RESUMABLE,) if self.plan.resumable else ())
             self._slow_readers()
             self._moments(own)
             self._curve()
@@ -131,7 +135,7 @@ class Series:
                 continue
             self.targets.append(target)
             self.results.versions[target.name] = target.version
-            self._measure(target, _WARM_UP)
+            self._measure(target, _WARM_UP.shorter(self.plan.window))
 
     def _measure(self, target: Target, workload: Workload) -> Measurement:
         target.settle()

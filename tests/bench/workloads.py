@@ -15,7 +15,8 @@ class Workload:
     """*clients* begin within *ramp*, then *warm*, then *seconds* are measured, then *drain* for what still runs.
 
     *expected* content events an answer (None: whatever comes), *rate* requests a second in the open loop (0: closed),
-    *first_session* keeps the sessions of workloads apart, *paced* says that the upstream sets the pace.
+    *requests* in all (0: as many as there is time for), *leave_after* events the client is gone, *slow* bytes a second
+    it reads; *first_session* keeps the sessions of workloads apart, *paced* says that the upstream sets the pace.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Workload:
     headers: tuple[str, ...] = ()
     leave_after: int | None = None
     slow: float = 0
+    requests: int = 0
 
     @property
     def paced(self) -> bool:
@@ -53,6 +55,7 @@ class Workload:
             "-I": self.first_session,
             "-a": self.leave_after,
             "-s": self.slow or None,
+            "-n": self.requests or None,
             "-B": 4096 if self.slow else None,
         }
         words = [word for option, value in numbers.items() if value is not None for word in (option, f"{value:g}")]

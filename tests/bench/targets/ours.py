@@ -7,10 +7,11 @@ usage and history written to SQLite, one access line a request, metrics recorded
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -35,36 +36,47 @@ _PEOPLE = 4
 _FAULT_CHARACTERS = 3000
 
 
+class _MeasuredServer(Server):
+    """With *env* besides the settings, for what a run wants to see from inside."""
+
+    def __init__(self, folder: Path, *, env: Mapping[str, str], **options: Any) -> None:
+        super().__init__(folder, **options)
+        self._environment.update(env)
+
+
 @contextmanager
-def streamproxy(folder: Path, upstream: int, cores: Cores, *, workers: int = 1) -> Iterator[Target]:
+def streamproxy(
+    folder: Path, upstream: int, cores: Cores, *, workers: int = 1, env: Mapping[str, str] | None = None
+) -> Iterator[Target]:
     """``streamproxy serve``; a fault in its log is in the target's ``faults`` when it has stopped.
 
-    Two *workers* may use every core.
+    Two *workers* may use every core; *env* is added to their environment.
     """
-    with _serving(folder, upstream, cores, workers=workers, port_per_worker=False) as (target,):
+    with _serving(folder, upstream, cores, workers=workers, port_per_worker=False, env=env or {}) as (target,):
         yield target
 
 
 @contextmanager
 def streamproxy_ports(folder: Path, upstream: int, cores: Cores) -> Iterator[list[Target]]:
     """Two workers, each at a port of its own: a target each."""
-    with _serving(folder, upstream, cores, workers=2, port_per_worker=True) as targets:
+    with _serving(folder, upstream, cores, workers=2, port_per_worker=True, env={}) as targets:
         yield targets
 
 
 @contextmanager
 def _serving(
-    folder: Path, upstream: int, cores: Cores, *, workers: int, port_per_worker: bool
+    folder: Path, upstream: int, cores: Cores, *, workers: int, port_per_worker: bool, env: Mapping[str, str]
 ) -> Iterator[list[Target]]:
     folder.mkdir()
     store = RedisServer(folder)
-    server = Server(
+    server = _MeasuredServer(
         folder,
         upstream=f"http://127.0.0.1:{upstream}/v1",
         redis_server=store,
         workers=workers,
         port_per_worker=port_per_worker,
         settings=SETTINGS,
+        env=env,
     )
     try:
         store.start()
