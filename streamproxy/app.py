@@ -104,7 +104,9 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
         ledger = SqlLedger(database)
         await ledger.start()
         stack.push_async_callback(ledger.close)
-        transport = await stack.enter_async_context(AiohttpTransport(connect_timeout=settings.upstream.connect_timeout))
+        transport = await stack.enter_async_context(
+            AiohttpTransport(connect_timeout=settings.upstream.connect_timeout, shortcut=settings.server.shortcuts)
+        )
         auth = make_authenticator(start, database)
         stack.callback(auth.close)
         sessions = make_sessions(settings, redis)
@@ -203,6 +205,7 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
             session_seconds=settings.sessions.ttl_seconds,
             stream_seconds=stream_seconds(settings),
             cancel_when_left=settings.streams.on_disconnect == "cancel",
+            shortcuts=settings.server.shortcuts,
         )
         worker = Worker(_application(environment), chat, streams, environment.draining)
         work = streams.run(), parts.leases.keep(), keys.keep_fresh(), prober.keep(), directory.keep(), metrics.keep()

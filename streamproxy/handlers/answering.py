@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import aclosing
 
 from streamproxy.domain.sessions import checked_session_id
 from streamproxy.domain.streams import EndReason
@@ -103,14 +102,14 @@ class AnsweringHandler(BaseHandler):
             open_after=environment.open_after_seconds,
             fields=self.answer_headers,
             render=None if self.rendering is None else self.rendering.feed,
+            shortcut=environment.shortcuts,
         )
         with events:
             try:
                 async with exchange:
                     await exchange.open()
-                    async with aclosing(exchange.frames()) as answer:
-                        async for frames in answer:
-                            await events.send(frames)
+                    await exchange.send_to(events)
+                    # What follows is the ledger, and nobody's answer waits for it.
                     self._note(exchange)
                     events.finish()
             except StreamProxyError as error:

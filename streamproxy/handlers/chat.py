@@ -56,6 +56,7 @@ class ChatCompletionsHandler(AnsweringHandler):
             open_after=environment.open_after_seconds,
             fields=lambda: fields,
             render=render,
+            shortcut=environment.shortcuts,
         )
         with events, environment.streams.place(source):
             after = 0

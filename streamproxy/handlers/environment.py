@@ -68,6 +68,7 @@ class Environment:
     session_seconds: float
     stream_seconds: float
     cancel_when_left: bool
+    shortcuts: bool
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     old_proxy: OldProxyCheck = field(default_factory=OldProxyCheck)
 

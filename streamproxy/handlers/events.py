@@ -87,7 +87,14 @@ class EventsHandler(BaseHandler):
     async def _send(self, source: Source, after: int) -> None:
         heartbeat = self.environment.heartbeat_seconds
         fields, render = fields_and_render(self.rendering)
-        events = EventStream(self, heartbeat=heartbeat, open_after=heartbeat, fields=lambda: fields, render=render)
+        events = EventStream(
+            self,
+            heartbeat=heartbeat,
+            open_after=heartbeat,
+            fields=lambda: fields,
+            render=render,
+            shortcut=self.environment.shortcuts,
+        )
         with events:
             await events.send(RETRY)
             try:

@@ -16,6 +16,7 @@ from tornado.http1connection import HTTP1Connection
 from tornado.iostream import IOStream
 from tornado.web import RequestHandler
 
+from streamproxy.handlers.clientsocket import ClientSocket, client_socket
 from streamproxy.wire.sse import HEARTBEAT
 
 # A reader that takes nothing for so long is closed; it may come back.
@@ -44,8 +45,11 @@ class EventStream:
         open_after: float,
         fields: Callable[[], Mapping[str, str]],
         render: Callable[[bytes], bytes] | None = None,
+        shortcut: bool = True,
     ) -> None:
         self.opened = False
+        self._shortcut = shortcut
+        self._direct: ClientSocket | None = None
         self._render = render
         self._handler = handler
         self._heartbeat = heartbeat
@@ -63,35 +67,48 @@ class EventStream:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._stop()
+
+    def finish(self) -> None:
+        """The answer is complete. Behind its end there must not be a heartbeat."""
+        self._stop()
+        self._handler.finish()
+
+    def _stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
 
     async def send(self, frames: bytes) -> None:
         """Write whole events; waits only while the client's socket takes no more."""
-        if self._render is not None and not (frames := self._render(frames)):
-            return
         # One flush at a time: of two that run at once, Tornado never completes the first.
         await self._drained()
-        self._write(frames)
+        self.write(frames)
         await self._drained()
 
-    def finish(self) -> None:
-        """The end of the answer: no heartbeat comes behind it, however long what follows takes."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._handler.finish()
+    def write(self, frames: bytes) -> asyncio.Future[None] | None:
+        """Write whole events; a future while the socket takes no more: until it is done, write nothing else."""
+        if self._render is not None:
+            frames = self._render(frames)
+        return self._write(frames) if frames else None
+
+    def _write(self, data: bytes) -> asyncio.Future[None] | None:
+        self._wrote = self._loop.time()
+        if self._direct is not None:
+            self._pending = self._direct.send(data)
+            return self._pending
+        if not self.opened:
+            self._open()
+        self._handler.write(data)
+        self._pending = self._handler.flush()
+        if self._shortcut:
+            self._direct = client_socket(self._handler.request.connection)
+        return self._pending if self._socket.writing() else None
 
     async def _drained(self) -> None:
         if self._pending is not None and self._socket.writing():
             await self._pending
         self._pending = None
-
-    def _write(self, data: bytes) -> None:
-        if not self.opened:
-            self._open()
-        self._wrote = self._loop.time()
-        self._handler.write(data)
-        self._pending = self._handler.flush()
 
     def _open(self) -> None:
         self.opened = True

@@ -5,7 +5,8 @@ was said is kept, and the ledger gets its row. Use::
 
     async with exchange:
         await exchange.open()                       # statuses are still possible
-        async for frames in exchange.frames():      # ends with exactly one [DONE]
+        await exchange.send_to(client)              # ends with exactly one [DONE]; or, to keep what comes:
+        async for frames in exchange.frames():
             ...
 
 What others rely on at the end (limits, session) is settled before the last frames leave, so that a client
@@ -35,6 +36,7 @@ from streamproxy.errors import (
 from streamproxy.services.budget import AnswerBudget
 from streamproxy.services.calls import Answer, WholeAnswer
 from streamproxy.services.deadlines import Deadlines
+from streamproxy.services.delivery import Delivery, FrameWriter
 from streamproxy.services.failover import Attempts
 from streamproxy.services.guards import Guard, Guards
 from streamproxy.services.holding import Holding
@@ -169,12 +171,33 @@ class Exchange:
 
     # -- answering ----------------------------------------------------------------------------------
 
-    async def frames(self) -> AsyncGenerator[bytes, None]:
-        """The answer as whole events, the ending included. Raises nothing of the upstream's."""
-        if self._answer is None or self._deadlines is None:
-            raise RuntimeError("frames() before a successful open()")
-        answer, relay, deadlines = self._answer, self._answer.relay, self._deadlines
+    async def send_to(self, client: FrameWriter) -> None:
+        """The answer to *client*, the ending included, as it comes. Raises nothing of the upstream's."""
+        answer, deadlines = self._begun()
         self._guards = await self._make_guards()
+        if self._guards is None:
+            await Delivery(answer, client, deadlines).run()
+        else:
+            async for frames in self._in_batches(answer, deadlines):
+                await client.send(frames)
+        await client.send(await self._last_frames(answer))
+
+    async def frames(self) -> AsyncGenerator[bytes, None]:
+        """The answer as whole events, the ending included, for who keeps them. Raises nothing of the upstream's."""
+        answer, deadlines = self._begun()
+        self._guards = await self._make_guards()
+        async for frames in self._in_batches(answer, deadlines):
+            yield frames
+        yield await self._last_frames(answer)
+
+    def _begun(self) -> tuple[Answer, Deadlines]:
+        if self._answer is None or self._deadlines is None:
+            raise RuntimeError("an answer is asked for before a successful open()")
+        return self._answer, self._deadlines
+
+    async def _in_batches(self, answer: Answer, deadlines: Deadlines) -> AsyncGenerator[bytes, None]:
+        """All frames but the last ones, those that the guards let pass."""
+        relay = answer.relay
         try:
             frames = answer.frames
             while True:
@@ -191,7 +214,6 @@ class Exchange:
             relay.break_off(error)
         if frames := await self._passed(b"", last=True):
             yield frames
-        yield await self._last_frames(answer)
 
     async def _next_frames(self, answer: Answer) -> bytes:
         batch = await answer.reply.batch()

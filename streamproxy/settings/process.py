@@ -58,6 +58,11 @@ class Server(Section):
         le=64 << 20,
         description="Longest request body in bytes; a longer one is answered 413.",
     )
+    shortcuts: bool = Field(
+        default=True,
+        description="Relay events past the usual ways of Tornado and aiohttp; false for those ways, at several times "
+        "the CPU time.",
+    )
     data_dir: Place = Field(
         default=Path("data"), description="Folder for the database, the generated secret and sockets."
     )

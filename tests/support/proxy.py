@@ -79,6 +79,8 @@ class ProxyProcess:
             "SERVER__CORS_ORIGINS": "https://chat.example",
             "LIMITS__REQUESTS": "100000/min",
             "LIMITS__CONCURRENT_STREAMS": "1000",
+            # Everything that is promised holds on the plain ways too: `make test-plain`.
+            "SERVER__SHORTCUTS": os.environ.get("TEST_SHORTCUTS", "true"),
             **settings,
         }
         self.database_url = chosen["DATABASE__URL"]
