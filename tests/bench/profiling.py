@@ -64,6 +64,14 @@ class Profile:
         found = [([f for f in stack if "(streamproxy/" in f][-1:], count) for stack, count in self.stacks.items()]
         return _counted((frames or ["(none of streamproxy: loop, parsers, threads)"], count) for frames, count in found)
 
+    def tables(self) -> tuple[Counter[str], Counter[str]]:
+        """By package, and by the function of streamproxy for whom it ran."""
+        return self.packages(), self.asked_by()
+
+    def largest(self, counted: Counter[str], count: int) -> list[tuple[str, float]]:
+        """The *count* largest, as shares of all samples of the loop."""
+        return [(what, round(seen / max(self.samples, 1), 4)) for what, seen in counted.most_common(count)]
+
     def packages(self) -> Counter[str]:
         """By the package in which a stack ends."""
         return _counted(([_package(stack[-1])], count) for stack, count in self.stacks.items())
@@ -124,7 +132,7 @@ def _seconds(pid: int) -> tuple[float, float]:
 
 
 def profiled(load: Path, target: Target, workload: Workload, *, rate: int, native: bool, raw: Path) -> Profile:
-    """Load *target* with *workload* and look at its worker in the measured window."""
+    """Load *target* with *workload* and look at its worker in the measured window; RuntimeError when that fails."""
     (worker,) = target.workers
     command = [str(load), *workload.arguments(target)]
     spy = [str(Path(sys.executable).with_name("py-spy")), "record", "-p", str(worker), "-r", str(rate), "-f", "raw"]
@@ -133,14 +141,14 @@ def profiled(load: Path, target: Target, workload: Workload, *, rate: int, nativ
     try:
         try:
             running.wait(workload.ramp + workload.warm)
-            sys.exit("the load generator ended early")
+            raise RuntimeError("the load generator ended early")
         except subprocess.TimeoutExpired:
             before = _seconds(worker)
         limit = workload.seconds + _GRACE_SECONDS
         done = subprocess.run(spy + ["--native"] * native, capture_output=True, text=True, timeout=limit, check=False)
         after = _seconds(worker)
         if done.returncode:
-            sys.exit(f"py-spy could not look into process {worker}: {done.stderr.strip()}\nRemedy: run it as root.")
+            raise RuntimeError(f"py-spy could not look into process {worker}: {done.stderr.strip()}; run it as root")
         import msgspec
 
         said = msgspec.json.decode(running.communicate(timeout=limit)[0])
@@ -168,7 +176,7 @@ def text(profile: Profile, workload: Workload, top: int) -> str:
     )
     for title, counted in sections:
         lines += ["", title]
-        lines += [f"  {count / profile.samples:6.1%}  {what}" for what, count in counted.most_common(top)]
+        lines += [f"  {share:6.1%}  {what}" for what, share in profile.largest(counted, top)]
     lines += ["", "Other threads, in samples (they also count while they wait for the interpreter)"]
     lines += [f"  {count:6,}  {what}" for what, count in profile.threads.most_common(5)]
     return "\n".join(lines)
@@ -202,7 +210,10 @@ def main(name: str, seconds: float, rate: int, top: int, native: bool, raw: Path
                 f"loading a worker for {workload.ramp + workload.warm + seconds:.0f} s ...", file=sys.stderr, flush=True
             )
             stacks = raw or folder / "stacks"
-            profile = profiled(build("load", folder), target, workload, rate=rate, native=native, raw=stacks)
+            try:
+                profile = profiled(build("load", folder), target, workload, rate=rate, native=native, raw=stacks)
+            except RuntimeError as fault:
+                sys.exit(str(fault))
     print(text(profile, workload, top))
 
 

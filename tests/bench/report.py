@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from textwrap import fill
 
 from tests.bench.goals import NGINX, OURS, Verdict, verdicts
@@ -15,7 +16,7 @@ README = ROOT / "README.md"
 BEGIN, END = "<!-- figures: make bench -->\n", "<!-- end of figures -->\n"
 # Above, the core that the proxy is pinned to was the limit.
 SATURATED = 0.9
-_QUIET_LOAD = 0.5
+_QUIET_LOAD = 1.0
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
@@ -132,9 +133,27 @@ def agreement(results: Results) -> str:
     return table(("", "", "", "ours", "other", "difference"), cells, left=3)
 
 
+def profiles(results: Results) -> str:
+    """Where a worker's time went, workload by workload: packages beside functions."""
+    parts = []
+    for p in results.profiles:
+        pairs = zip_longest(p.packages, p.callers, fillvalue=("", 0.0))
+        cells = [
+            (_code(package), f"{a:.1%}" if a else "", _code(caller), f"{b:.1%}" if b else "")
+            for (package, a), (caller, b) in pairs
+        ]
+        head = ("what ran", "share", "for this function of streamproxy", "share")
+        parts.append(f"### {p.workload}: {p.kernel:.0%} in the kernel\n\n{table(head, cells)}\n")
+    return "\n".join(parts)
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else ""
+
+
 def _circumstances(results: Results) -> str:
     rows = list(results.circumstances.items())
-    rows.append(("measured for", f"{results.seconds / 60:.0f} minutes"))
+    rows.append(("measured for", f"{results.seconds / 60:.0f} min"))
     rows += [(name, version) for name, version in results.versions.items()]
     rows += [(name, f"not measured: {' '.join(reason.split())}") for name, reason in results.missing.items()]
     return table(("", ""), rows, left=2)
@@ -159,7 +178,7 @@ nothing else.
 
 ## The workloads
 
-Medians of {rounds}. {saturated}
+{rounds}{saturated}
 
 {workloads}
 ## Memory of open streams
@@ -172,7 +191,7 @@ Each has one event a second; resident memory of the process tree, before the fir
 
 {moments}
 
-{curve}{agreement}## How to read it
+{curve}{profiles}{agreement}## How to read it
 
 - **CPU** is the scheduler's time of the proxy's process tree within the measured seconds, divided by what was answered
   in them. Redis runs on the other core; its CPU is a column of its own.
@@ -202,8 +221,8 @@ def page(results: Results) -> str:
         disturbed=_DISTURBED.format(load=load) if load >= _QUIET_LOAD else "",
         goals=goals(results),
         circumstances=_circumstances(results),
-        rounds=f"{rounds} rounds" if rounds != 1 else "one round",
-        saturated=fill(f"The proxy's core was the limit in: {names}.", 118) if names else "",
+        rounds=f"Medians of {rounds} rounds." if rounds > 1 else "One round.",
+        saturated="\n\n" + fill(f"The proxy's core was the limit in: {names}.", 118) if names else "",
         workloads=workloads(results),
         memory=memory(results),
         slow=f"{_slow_text(results)}\n\n{slow(results)}\n\n" if results.slow else "",
@@ -211,6 +230,7 @@ def page(results: Results) -> str:
         curve=f"## From few streams to many\n\nTen events a second each, one worker.\n\n{curve(results)}\n\n"
         if results.curve
         else "",
+        profiles=f"## Where the time goes\n\n{_PROFILES}\n\n{profiles(results)}\n" if results.profiles else "",
         agreement=f"## Another load generator\n\n{_AGREEMENT}\n\n{agreement(results)}\n\n" if results.agreement else "",
     )
 
@@ -219,6 +239,8 @@ _DISTURBED = """**Other work ran on this machine at the same time** (load averag
 suffers from that; latencies and rates do.
 
 """
+_PROFILES = """Samples of the loaded worker's event loop, as `make profile` takes them: by the package that ran, and by
+the innermost function of streamproxy for whom it ran."""
 _AGREEMENT = """The same targets, measured in turn with another load generator and another mock upstream: CPU in
 microseconds."""
 

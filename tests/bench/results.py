@@ -74,6 +74,19 @@ class Agreement:
         return self.ours / self.other - 1
 
 
+@dataclass(frozen=True, slots=True)
+class ProfileLines:
+    """Where a loaded worker's time went: *kernel* is a share of its CPU, the others shares of its loop's samples.
+
+    *packages* by what ran, *callers* by the function of streamproxy for whom it ran; the largest first.
+    """
+
+    workload: str
+    kernel: float
+    packages: list[tuple[str, float]]
+    callers: list[tuple[str, float]]
+
+
 @dataclass(slots=True)
 class Results:
     """*missing*: peers that could not be measured, and why. *faults*: what streamproxy's own log holds of them."""
@@ -87,6 +100,7 @@ class Results:
     moments: list[Moments] = field(default_factory=list)
     curve: list[Point] = field(default_factory=list)
     agreement: list[Agreement] = field(default_factory=list)
+    profiles: list[ProfileLines] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     seconds: float = 0
 

@@ -16,7 +16,8 @@ from tests.bench.installs import PeerMissingError
 from tests.bench.machine import Cores
 from tests.bench.measuring import Measurement, measure, row
 from tests.bench.moments import REPEATS, cancelling, leaving, resuming
-from tests.bench.results import Memory, Point, Results, Slow
+from tests.bench.profiling import profiled
+from tests.bench.results import Memory, Point, ProfileLines, Results, Slow
 from tests.bench.targets.mock import Mock
 from tests.bench.targets.nginx import nginx
 from tests.bench.targets.ours import streamproxy, streamproxy_ports
@@ -42,6 +43,7 @@ Starter = Callable[[Path, int, Cores], AbstractContextManager[Target]]
 PEERS: tuple[Starter, ...] = (starlette, portkey, litellm)
 # Where a request takes as long as with LiteLLM, more would take minutes to open.
 _FEW_STREAMS, _SLOW_MILLIS = 200, 20
+_PROFILE_RATE, _PROFILE_LINES = 250, 12
 _WARM_UP = Workload("warm-up", "", "bench-n20", 16, seconds=1.5, warm=0, first_session=20_000_000)
 
 
@@ -55,6 +57,7 @@ class Plan:
     workloads: tuple[Workload, ...] = (W1, W2, W2W, W3, W5)
     memory_streams: int = 2000
     resumable: bool = True
+    profiles: bool = True
     slow: bool = True
     repeats: int = REPEATS
     curve: tuple[int, ...] = (50, 100, 250, 500, 1000, 2500, 5000)
@@ -67,6 +70,7 @@ QUICK = Plan(
     workloads=(W1, W2, replace(W3, ramp=3, drain=6), W5),
     memory_streams=500,
     resumable=False,
+    profiles=False,
     slow=False,
     repeats=20,
     curve=(),
@@ -80,6 +84,7 @@ SMOKE = Plan(
     workloads=(replace(W1, warm=0.1), _SMOKE_W3, replace(W5, warm=0.1)),
     memory_streams=0,
     resumable=False,
+    profiles=False,
     slow=False,
     repeats=2,
     curve=(),
@@ -111,6 +116,7 @@ class Series:
             self._first_events()
             own = self.targets[1]
             self._workloads([own], (RESUMABLE,) if self.plan.resumable else ())
+            self._profiles(own)
             self._slow_readers()
             self._moments(own)
             self._curve()
@@ -171,6 +177,21 @@ class Series:
             self.say(f"{target.name}: {m.most_running:,} open streams: {kib:.1f} KiB a stream, {m.errors} errors")
             found = (target.name, m.most_running, round(before / 1024, 1), round(highest / 1024, 1), round(kib, 1))
             self.results.memory.append(Memory(*found, m.errors))
+
+    def _profiles(self, own: Target) -> None:
+        for workload in self.plan.workloads if self.plan.profiles else ():
+            own.settle()
+            raw, shorter = self.folder / "stacks", workload.shorter(self.plan.window)
+            try:
+                profile = profiled(self.load, own, shorter, rate=_PROFILE_RATE, native=False, raw=raw)
+            except RuntimeError as fault:
+                self.results.missing[f"profile of {workload.name}"] = str(fault)
+                continue
+            self.say(f"looked into {workload.name}")
+            spent = max(profile.user_seconds + profile.system_seconds, 1e-9)
+            packages, callers = (profile.largest(counted, _PROFILE_LINES) for counted in profile.tables())
+            kernel = round(profile.system_seconds / spent, 3)
+            self.results.profiles.append(ProfileLines(workload.name, kernel, packages, callers))
 
     def _slow_readers(self) -> None:
         if not self.plan.slow:
