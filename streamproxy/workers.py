@@ -26,8 +26,9 @@ from streamproxy.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
-# Beyond drain_seconds a worker needs time to write the endings of its streams and to flush the ledger.
-STOP_MARGIN_SECONDS = 20.0
+# Beyond drain_seconds a worker needs time to write the endings of its streams and what waits for the ledger: five
+# seconds for each of four steps, when nobody takes anything. A worker killed before that would lose what it owes.
+STOP_MARGIN_SECONDS = 25.0
 BACKLOG = 1024
 
 

@@ -61,7 +61,7 @@ class SqlLedger:
         self._backlog.open()
         self._task = asyncio.create_task(self._commit_all(), name="ledger")
 
-    async def close(self, within: float = 10.0) -> None:
+    async def close(self, within: float = 5.0) -> None:
         """Write what waits, for at most *within* seconds; the rest fails and is counted in the log."""
         self._backlog.close()
         if self._task is None:
