@@ -5,6 +5,7 @@ Exit code 0 when nothing was found and the server's log holds no fault. Further 
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import os
@@ -15,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from streamproxy.domain.identity import Role
 from tests.openapi.upstream import AgreeableUpstream
 from tests.support.proxy import ProxyProcess
 from tests.support.redis_server import RedisServer
@@ -63,11 +65,17 @@ def fuzz(proxy: ProxyProcess, arguments: Sequence[str]) -> int:
 
 def credentials(proxy: ProxyProcess) -> dict[str, str]:
     """An admin who has whatever any operation asks for."""
-    proxy.command("user", "add", "alice", "--password-stdin", stdin=PASSWORD)
-    proxy.command("user", "add", "root", "--role", "admin", "--openid", "wx-1", "--password-stdin", stdin=PASSWORD)
-    token = proxy.command("apitoken", "issue", "root").strip()
-    token_id = proxy.command("apitoken", "list", "root").splitlines()[1].split()[0]
+    token, token_id = asyncio.run(_make_accounts(proxy))
     return {"FUZZ_TOKEN": token, "FUZZ_TOKEN_ID": token_id, "FUZZ_CHATAPI_TOKEN": _chatapi_token(proxy)}
+
+
+async def _make_accounts(proxy: ProxyProcess) -> tuple[str, str]:
+    """Alice of the document's examples, and the admin, whose API token and its id are returned."""
+    async with proxy.accounts() as accounts:
+        await accounts.auth.add_user("alice", password=PASSWORD)
+        root = await accounts.auth.add_user("root", password=PASSWORD, role=Role.ADMIN, openid="wx-1")
+        token, kept = await accounts.auth.issue_api_token(root)
+        return token, kept.id
 
 
 def _chatapi_token(proxy: ProxyProcess) -> str:

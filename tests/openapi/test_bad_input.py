@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -21,13 +22,14 @@ from tornado.ioloop import IOLoop
 from streamproxy.openapi import document
 from streamproxy.openapi.document import OPERATIONS
 from streamproxy.openapi.operation import Json, Operation
+from tests.compat.injections import INJECTIONS
 from tests.openapi.fuzz import credentials, running_proxy
 from tests.support.http import Client, Reply
 from tests.support.proxy import ProxyProcess
 
 DOCUMENT = document(cookie="streamproxy", served=lambda _path: True)
 # Longer than any of these should take by far: reaching it is the hang that must not be.
-BOUND = 20
+BOUND = 60
 # What any path may answer beside its own statuses, in its family's shape: the document says so once.
 ANYWHERE = {404, 405, 413}
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND", "X")
@@ -163,10 +165,14 @@ def _places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield from _places(child, (*at, key))
 
 
-def _reach(value: Any, at: tuple[Any, ...]) -> tuple[Any, Any]:
-    for key in at[:-1]:
+def _value(value: Any, at: tuple[Any, ...]) -> Any:
+    for key in at:
         value = value[key]
-    return value, at[-1]
+    return value
+
+
+def _reach(value: Any, at: tuple[Any, ...]) -> tuple[Any, Any]:
+    return _value(value, at[:-1]), at[-1]
 
 
 def _ids(operation: Operation) -> str:
@@ -228,6 +234,33 @@ def _odd(operation: Operation, one: Json, odd: str) -> Iterator[tuple[str, dict[
         yield f"{operation.sample}?{one['name']}={quote(odd, safe='')}", {}
     elif odd.isprintable():
         yield operation.sample, {one["name"].replace("-", "_"): odd.encode().decode("latin-1")}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=_ids)
+async def test_sql_in_any_string_does_nothing(
+    walker: Walker, walked: tuple[ProxyProcess, dict[str, str]], operation: Operation
+) -> None:
+    """At every place of the body and in every parameter: no table and no account is another afterwards."""
+    example = None if operation.body is None else next(iter(operation.body["content"].values()))["example"]
+    requests: list[Request] = []
+    for text in INJECTIONS[:8:2]:
+        for at in [at for at in _places(example) if isinstance(_value(example, at), str)]:
+            body = copy.deepcopy(example)
+            parent, last = _reach(body, at)
+            parent[last] = text
+            requests.append((operation, operation.sample, json.dumps(body).encode(), {}))
+        for one in operation.parameters:
+            requests += [(operation, path, example, headers) for path, headers in _odd(operation, one, text)]
+    before = _accounts(walked[0])
+    await walker.ask_all(requests)
+    assert _accounts(walked[0]) == before
+
+
+def _accounts(proxy: ProxyProcess) -> tuple[list[Any], list[Any]]:
+    """The names of all tables, and what is known of the accounts that were there from the beginning."""
+    with closing(sqlite3.connect(proxy.folder / "streamproxy.db")) as database:
+        tables = database.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
+        return tables, database.execute("SELECT * FROM users WHERE name IN ('alice', 'root') ORDER BY name").fetchall()
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=_ids)
