@@ -19,6 +19,7 @@ COMMANDS = {
     "apitoken": "streamproxy.cli.apitokens:apitoken",
     "key": "streamproxy.cli.keys:key",
     "usage": "streamproxy.cli.usage:usage",
+    "chat": "streamproxy.cli.chat:chat",
     "import": "streamproxy.cli.imports:import_group",
     "check-config": "streamproxy.cli.configuration:check_config",
     "migrate": "streamproxy.cli.configuration:migrate_command",
@@ -45,4 +46,5 @@ def main() -> None:
       streamproxy apitoken issue alice       a key for OpenAI's SDKs
       streamproxy key add default            connect a provider
       streamproxy usage alice                what she consumed
+      streamproxy chat                       talk to it in the terminal
     """

@@ -1,5 +1,7 @@
 """Documents as scripts: every fence that says ``run`` is run as it is written, in one shell a document.
 
+Fences that say ``page`` make a page of the reader's own; the last of them serves it. ``from FILE`` quotes a file.
+
 What is changed is one thing: the port, because a test cannot count on 8888 being free. ``.venv/bin``
 holds the interpreter that runs the tests; ``python`` and ``js`` fences go to it and to node on standard
 input, in the order of the document and with what the shell has exported by then.
@@ -19,7 +21,7 @@ from tests.support.processes import find_program
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-FENCE = re.compile(r"^```(\w+) run\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```(\w+) (run|page|from \S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # A command that hangs must fail its test, not the run.
 LONGEST_SECONDS = 200
 _MARK = "=== next snippet ==="
@@ -33,9 +35,16 @@ class Snippet:
     text: str
 
 
-def snippets(document: Path) -> list[Snippet]:
-    """The runnable fences of *document*, in their order."""
-    return [Snippet(*match.groups()) for match in FENCE.finditer(document.read_text())]
+def snippets(document: Path, kind: str = "run") -> list[Snippet]:
+    """The fences of *document* that say *kind*, in their order."""
+    found = [match.groups() for match in FENCE.finditer(document.read_text())]
+    return [Snippet(language, text) for language, said, text in found if said == kind]
+
+
+def quotations(document: Path) -> list[tuple[Path, str]]:
+    """The fences of *document* that quote a file of the project, with that file."""
+    found = [match.groups() for match in FENCE.finditer(document.read_text())]
+    return [(ROOT / said.removeprefix("from "), text) for _, said, text in found if said.startswith("from ")]
 
 
 def script(parts: list[Snippet], *, port: int) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from docs.generate import PAGES
 from tests.docs.conftest import Clone
-from tests.docs.documents import DOCUMENTS, ROOT, Snippet, run, script, snippets, start
+from tests.docs.documents import DOCUMENTS, ROOT, Snippet, quotations, run, script, snippets, start
 
 # Commands start processes by the dozen, and the demo model types at its own pace.
 pytestmark = pytest.mark.timeout(240)
@@ -30,7 +30,7 @@ def test_the_readme_works_from_its_first_command_to_its_last(clone: Clone) -> No
     parts = snippets(README)
     printed = run(clone.folder, script(parts, port=clone.port))
     answered = [part.text for part, text in zip(parts, printed, strict=True) if "demo model" in said(text)]
-    for way in ("curl -N", "from openai", 'from "openai"', "await fetch"):
+    for way in ("curl -N", "from openai", 'from "openai"'):
         assert any(way in text for text in answered), f"the snippet with {way} shows no answer"
     everything = "\n".join(printed)
     assert "Your name is **Ada**" in everything
@@ -55,6 +55,12 @@ def test_the_readmes_curl_shows_the_answer_growing(clone: Clone) -> None:
 @pytest.mark.parametrize("document", RUNNABLE, ids=lambda path: path.name)
 def test_the_commands_of_the_other_documents_work(document: Path, clone: Clone) -> None:
     assert run(clone.folder, script(snippets(document), port=clone.port))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_what_a_document_quotes_is_in_that_file(document: Path) -> None:
+    for path, text in quotations(document):
+        assert text in path.read_text(), path
 
 
 def test_a_snippet_that_fails_fails_its_test(tmp_path: Path) -> None:
