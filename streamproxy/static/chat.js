@@ -46,6 +46,7 @@ const page = {
   unknown: () => account.beginAgain(),
 };
 const talks = new Map();
+let ready = Promise.withResolvers();
 let talk = talkOf(newId());
 
 /** The conversation that is on the page or was: its answer may still be written while another one is looked at. */
@@ -54,7 +55,9 @@ function talkOf(id) {
   return talks.get(id);
 }
 
-function send(text, { draw }) {
+/** Who is quicker than the server's first answers waits for them: before, no model is chosen. */
+async function send(text, { draw }) {
+  await ready.promise;
   if (draw) talk.draw(text);
   else talk.ask(text);
   announce("");
@@ -105,6 +108,7 @@ async function begin(me) {
   page.memorySeconds = me.session_seconds;
   const [names] = await Promise.all([api.models(), conversations.load()]);
   models.show(names);
+  ready.resolve();
   const wanted = decodeURIComponent(location.hash.slice(1));
   if (wanted && wanted !== talk.id && /^[\w.:-]{1,64}$/.test(wanted)) await open(wanted);
   else show(talk);
@@ -114,6 +118,7 @@ async function begin(me) {
 function leave() {
   for (const one of talks.values()) one.close();
   talks.clear();
+  ready = Promise.withResolvers();
   conversations.clear();
   limits.forget();
   startAnew();

@@ -8,8 +8,9 @@ export class Countdown {
   #due;
   #show;
   #timer;
+  #left = -1;
 
-  /** `show(left, time)` is called at once and whenever it may have changed, at last with 0; `left` is in seconds. */
+  /** `show(left, time)` is called at once and whenever the number has changed, at last with 0; `left` is in seconds. */
   constructor(seconds, show) {
     this.#due = Date.now() + seconds * 1000;
     this.#show = show;
@@ -24,6 +25,8 @@ export class Countdown {
   #tick() {
     const left = Math.max(0, Math.ceil((this.#due - Date.now()) / 1000));
     if (left === 0) this.stop();
+    if (left === this.#left) return;
+    this.#left = left;
     this.#show(left, duration(left));
   }
 }
