@@ -50,7 +50,7 @@ setup: .venv/dev.stamp ## install the development environment into .venv
 	@touch $@ .venv/run.stamp
 
 soak: setup setup-servers ## the long profile: hundreds of fault programs
-	SOAK_EXAMPLES=$${SOAK_EXAMPLES:-300} $(BIN)/python -m pytest -q -n 0 tests/streams/test_faults.py
+	SOAK_EXAMPLES=$${SOAK_EXAMPLES:-300} $(BIN)/python -m pytest -q -n 0 tests/streams/test_survival.py
 
 docs: setup ## write docs/settings.md and docs/errors.md anew from the code
 	$(BIN)/python -m docs.generate
