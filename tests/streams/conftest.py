@@ -7,9 +7,12 @@ from collections.abc import Iterator
 import pytest
 from tornado.ioloop import IOLoop
 
+from tests.e2e.conftest import speak
 from tests.support.http import Client
 from tests.support.proxies import StartProxy
 from tests.support.proxy import ProxyProcess
+
+__all__ = ["speak"]
 
 
 @pytest.fixture(scope="session")

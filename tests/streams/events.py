@@ -16,11 +16,13 @@ class Reading:
 
     connection: Connection
     status: int = 0
+    stream_id: str = ""
     events: list[Event] = field(default_factory=list)
     _decoder: Decoder = field(default_factory=Decoder)
 
     async def begin(self) -> Reading:
-        self.status = (await self.connection.head()).status
+        head = await self.connection.head()
+        self.status, self.stream_id = head.status, head.get("X-Stream-Id") or ""
         return self
 
     async def until(self, count: int) -> list[Event]:

@@ -132,6 +132,7 @@ class Survival(RuleBasedStateMachine):
             finally:
                 self.run(self.arena.close())
                 self.run(self.arena.recover())
+            self.server.check_log()
 
 
 @pytest.fixture(scope="module")
