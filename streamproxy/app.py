@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from random import SystemRandom
 from socket import socket
-from typing import Any
+from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
 
 from redis.backoff import EqualJitterBackoff
@@ -73,6 +73,9 @@ from streamproxy.upstream.client import AiohttpTransport
 
 log = logging.getLogger(__name__)
 
+# The pause before background work that failed begins again.
+AGAIN_SECONDS = 1.0
+Work: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 # How long a key rests whose upstream keeps failing: 1 s, then twice as long each time, up to a minute; half of it is
 # drawn. stamina, tenacity and backoff wrap a call and sleep between its tries; here the pause is a state that all
 # workers share, so only the formula is of use, and redis-py, which is here anyway, has it bare.
@@ -208,8 +211,7 @@ async def open_worker(start: Start) -> AsyncIterator[Worker]:
             shortcuts=settings.server.shortcuts,
         )
         worker = Worker(_application(environment), chat, streams, environment.draining)
-        work = streams.run(), parts.leases.keep(), keys.keep_fresh(), prober.keep(), directory.keep(), metrics.keep()
-        await _background(stack, *work)
+        _background(stack, streams.run, parts.leases.keep, keys.keep_fresh, prober.keep, directory.keep, metrics.keep)
         yield worker
 
 
@@ -218,17 +220,20 @@ def _introduce(transport: AiohttpTransport, metrics: Metrics, upstreams: Sequenc
     metrics.meet(upstreams)
 
 
-async def _background(stack: AsyncExitStack, *work: Coroutine[Any, Any, None]) -> None:
-    for coroutine in work:
-        task = asyncio.create_task(coroutine)
-        task.add_done_callback(_report)
-        stack.push_async_callback(_cancelled, task)
+def _background(stack: AsyncExitStack, *works: Work) -> None:
+    for work in works:
+        stack.push_async_callback(_cancelled, asyncio.create_task(_insist(work)))
 
 
-def _report(task: asyncio.Task[None]) -> None:
-    """Background work only ends by being cancelled; any other end is a defect that nobody else would see."""
-    if not task.cancelled():
-        log.critical("background work of this worker ended", exc_info=task.exception())
+async def _insist(work: Work) -> None:
+    """Background work ends by being cancelled. Any other end is a defect, and without it the worker would be half dead:
+    its streams unrecorded, its leases lost. So it begins again."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.critical("background work of this worker failed and begins again", exc_info=True)
+        await asyncio.sleep(AGAIN_SECONDS)
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

@@ -7,8 +7,10 @@ connections, and leaves dead peers to the kernel's fifteen minutes.
 from __future__ import annotations
 
 import asyncio
+import errno
+import logging
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from tornado.http1connection import HTTP1ServerConnection
@@ -21,7 +23,10 @@ from tornado.httputil import (
     ResponseStartLine,
 )
 from tornado.iostream import IOStream
+from tornado.netutil import add_accept_handler
 from tornado.web import Application
+
+log = logging.getLogger(__name__)
 
 # Above nginx's upstream keepalive_timeout (30 s here), or nginx would reuse a connection that is just closing.
 IDLE_SECONDS = 75
@@ -29,6 +34,9 @@ BODY_SECONDS = 30
 MAX_HEADER_SIZE = 16384
 # Unacknowledged for so long, a peer is gone: no FIN comes from a cut cable.
 USER_TIMEOUT_MS = 20_000
+# What accept(2) says when this process or this machine can have no more; asyncio's own servers pause as long then.
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+PAUSE_SECONDS = 1.0
 # Bounds what the kernel keeps for a slow reader.
 SEND_BUFFER = 128 * 1024
 
@@ -49,6 +57,30 @@ class ProxyServer(HTTPServer):
             max_header_size=MAX_HEADER_SIZE,
             max_buffer_size=8 << 20,
         )
+
+    def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
+        """Accept on copies of *sockets* that know what to do when there is no file descriptor left."""
+        super().add_sockets([_Listener(sock, self._pause) for sock in sockets])
+
+    def _pause(self, listener: _Listener) -> None:
+        """Take nobody for a second: the queue stays ready, and would be asked again and again for nothing.
+
+        Who waits there is taken by another worker, or by this one when somebody has left.
+        """
+        fd = listener.fileno()
+        self._handlers.pop(fd)()
+        log.warning("there is no file descriptor left: nobody is let in for %g s; raise LimitNOFILE", PAUSE_SECONDS)
+        asyncio.get_running_loop().call_later(PAUSE_SECONDS, self._go_on, fd, listener)
+
+    def _go_on(self, fd: int, listener: _Listener) -> None:
+        if not self._stopped:
+            self._handlers[fd] = add_accept_handler(listener, self._handle_connection)
+
+    def stop(self) -> None:
+        """Accept no more, also where accepting pauses."""
+        for fd in self._sockets.keys() - self._handlers.keys():
+            self._handlers[fd] = lambda: None
+        super().stop()
 
     def handle_stream(self, stream: IOStream, address: Any) -> None:
         stream.set_nodelay(True)
@@ -112,6 +144,23 @@ class ProxyServer(HTTPServer):
     async def wait_until_idle(self) -> None:
         """Return when no request is under way any more."""
         await self._idle.wait()
+
+
+class _Listener(socket.socket):
+    """A listening socket that calls *exhausted* instead of raising what Tornado would log at every turn of the loop."""
+
+    def __init__(self, listening: socket.socket, exhausted: Callable[[_Listener], None]) -> None:
+        super().__init__(listening.family, listening.type, listening.proto, fileno=listening.detach())
+        self._exhausted = exhausted
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        try:
+            return super().accept()
+        except OSError as error:
+            if error.errno not in EXHAUSTED:
+                raise
+            self._exhausted(self)
+            raise BlockingIOError from error
 
 
 class _BusyFromHeaders(HTTPMessageDelegate):

@@ -54,9 +54,14 @@ class WorkerGauges:
         self._alive.set(1)
         self._running.set(running)
         self._redis.set(redis_available)
-        self._memory.set(int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE)
-        self._files.set(len(os.listdir("/proc/self/fd")))
-        self._files_limit.set(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._files_limit.set(limit)
+        try:
+            self._memory.set(int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE)
+            self._files.set(len(os.listdir("/proc/self/fd")))
+        except OSError:
+            # There is none left to look with.
+            self._files.set(limit)
         times = os.times()
         used = times.user + times.system
         self._cpu.add(amount=used - self._cpu_seen)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from functools import cache
 from importlib.resources import files
 
 
@@ -21,7 +20,13 @@ class Script:
         return cls(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 
-@cache
+_SCRIPTS = {
+    # Read once, before anybody is served: the day a file cannot be opened is the day they are needed most.
+    path.name.removesuffix(".lua"): Script.of(path.name.removesuffix(".lua"), path.read_text("utf-8"))
+    for path in (files(__package__) / "lua").iterdir()
+}
+
+
 def load_script(name: str) -> Script:
-    """Read ``lua/<name>.lua`` from the package."""
-    return Script.of(name, (files(__package__) / "lua" / f"{name}.lua").read_text("utf-8"))
+    """``lua/<name>.lua`` of this package."""
+    return _SCRIPTS[name]
