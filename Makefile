@@ -6,7 +6,7 @@ HOST ?= 127.0.0.1
 PORT ?= 8888
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types layers soak docs fuzz-api fuzz bench bench-quick profile soak-load setup-run setup setup-servers clean
+.PHONY: help run test check lint types layers soak docs fuzz-api audit image-check fuzz bench bench-quick profile soak-load setup-run setup setup-servers clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -58,6 +58,15 @@ docs: setup ## write docs/settings.md and docs/errors.md anew from the code
 fuzz-api: setup setup-servers ## schemathesis over /openapi.json: all checks, stateful, over 5,000 cases
 	$(BIN)/python -m tests.openapi.fuzz --max-examples 80 --workers 2 $(ARGS)
 
+audit: setup ## look every pinned package up in the advisory database; one that cannot be looked up is a failure
+	@test -x .venv-audit/bin/pip-audit || { rm -rf .venv-audit; $(PYTHON) -m venv .venv-audit \
+	  && .venv-audit/bin/pip install --disable-pip-version-check -q 'pip-audit>=2.10,<3'; }
+	$(BIN)/python -m tests.audit .venv-audit/bin/pip-audit
+
+image-check: setup setup-servers ## carry out deploy/Dockerfile on a clean Debian and serve from it (root, minutes)
+	tests/install-servers.sh debootstrap
+	$(BIN)/python -m pytest -q -n 0 -m soak tests/deploy $(ARGS)
+
 fuzz: setup setup-servers ## the long profiles: 1,000,000 event streams, 400,000 requests, 100,000 JSON bodies
 	$(BIN)/python -m tests.fuzz $(ARGS)
 
@@ -77,5 +86,5 @@ setup-servers:
 	@tests/install-servers.sh
 
 clean: ## remove what was built; data/ stays
-	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-audit build *.egg-info .mypy_cache .ruff_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Installs the real servers the tests run against (Debian/Ubuntu), or names what is missing.
+# Installs the real servers the tests run against (Debian/Ubuntu), or names what is missing. Arguments: more programs,
+# each in the package of its name.
 set -euo pipefail
 
 declare -A package=([redis-server]=redis-server [postgres]=postgresql [node]=nodejs [npm]=npm [nginx]=nginx [gcc]=gcc
   [systemd-analyze]=systemd [promtool]=prometheus
   [chromium]="chromium fonts-dejavu-core fonts-wqy-microhei")
+for program in "$@"; do package[$program]=$program; done
 missing=()
 for program in "${!package[@]}"; do
   PATH="$PATH:/usr/sbin:$(echo /usr/lib/postgresql/*/bin | tr ' ' ':')" command -v "$program" >/dev/null \
