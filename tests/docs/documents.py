@@ -1,6 +1,7 @@
 """Documents as scripts: every fence that says ``run`` is run as it is written, in one shell a document.
 
-Fences that say ``page`` make a page of the reader's own; the last of them serves it. ``from FILE`` quotes a file.
+Fences that say ``page`` make a page of the reader's own; the last of them serves it. ``browser`` is for a page, and
+``from FILE`` quotes a file.
 
 What is changed is one thing: the port, because a test cannot count on 8888 being free. ``.venv/bin``
 holds the interpreter that runs the tests; ``python`` and ``js`` fences go to it and to node on standard
@@ -21,7 +22,7 @@ from tests.support.processes import find_program
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-FENCE = re.compile(r"^```(\w+) (run|page|from \S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```(\w+) (run|page|browser|from \S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # A command that hangs must fail its test, not the run.
 LONGEST_SECONDS = 200
 _MARK = "=== next snippet ==="

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from docs.generate import PAGES
+from streamproxy.settings import load
 from tests.docs.conftest import Clone
 from tests.docs.documents import DOCUMENTS, ROOT, Snippet, quotations, run, script, snippets, start
 
@@ -18,6 +19,7 @@ README = ROOT / "README.md"
 _CONTENT = re.compile(r'"content":"((?:[^"\\]|\\.)*)"')
 RUNNABLE = [path for path in DOCUMENTS if path != README and snippets(path)]
 _LINK = re.compile(r"\]\((?!https?://)([^)#\s]+)(?:#[^)]*)?\)")
+_TOML = re.compile(r"^```toml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SETTING = re.compile(r"STREAMPROXY_[A-Z]+__[A-Z_]+")
 
 
@@ -55,6 +57,14 @@ def test_the_readmes_curl_shows_the_answer_growing(clone: Clone) -> None:
 @pytest.mark.parametrize("document", RUNNABLE, ids=lambda path: path.name)
 def test_the_commands_of_the_other_documents_work(document: Path, clone: Clone) -> None:
     assert run(clone.folder, script(snippets(document), port=clone.port))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_settings_files_in_a_document_are_such(document: Path, tmp_path: Path) -> None:
+    for number, text in enumerate(_TOML.findall(document.read_text())):
+        path = tmp_path / f"{number}.toml"
+        path.write_text(text)
+        load(path, {}, {})
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
