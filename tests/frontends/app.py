@@ -16,6 +16,7 @@ class App:
     def __init__(self, site: Site, page: Page, name: str) -> None:
         self.site = site
         self.page = page
+        self.name = name
         self.growth = Growth(page, ".assistant")
         self.status = page.get_by_role("status")
         self._url = f"{site.url}/apps/{name}/index.html"

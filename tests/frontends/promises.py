@@ -9,6 +9,7 @@ from itertools import accumulate
 
 from playwright.async_api import expect
 
+from tests.browser.inspection import looked_at
 from tests.browser.speech import Dictation, TwoParts, speak, words
 from tests.browser.witness import Witness
 from tests.e2e.facts import until
@@ -86,6 +87,14 @@ async def test_workers_that_are_replaced_in_mid_answer_cost_no_word(app: App, wi
     await app.over()
     assert await app.answer.text_content() == parts.text
     await until(lambda: len(pids := set(server.worker_pids())) == 2 and not pids & former, "all were replaced", 30)
+
+
+async def test_it_can_be_read_and_used_by_everybody_at_every_width(app: App) -> None:
+    """Axe finds no serious fault; screenshots are kept."""
+    app.site.upstream.once(speak(words(40), 0), finish(), done())
+    await app.ask()
+    await app.over()
+    assert await looked_at(app.page, app.name) == []
 
 
 async def test_a_reload_goes_on_where_it_was(app: App) -> None:

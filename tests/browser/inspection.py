@@ -1,0 +1,50 @@
+"""What a page looks like and whether everybody can use it: screenshots that are kept, and axe."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from playwright.async_api import Page
+
+from tests.frontends.build import install
+
+# Phones, tablets, desks.
+WIDTHS = (360, 768, 1280)
+_SERIOUS = {"serious", "critical"}
+Theme = Literal["light", "dark"]
+THEMES: tuple[Theme, ...] = ("light", "dark")
+# CI keeps the folder; it is no part of the repository.
+ARTEFACTS = Path(os.environ.get("ARTEFACTS", Path(__file__).parents[2] / "build")) / "screenshots"
+
+
+async def serious_faults(page: Page) -> list[str]:
+    """What axe finds that is serious or critical: rule, and where."""
+    source = (install() / "axe-core" / "axe.min.js").read_text()
+    await page.evaluate(source)
+    found: dict[str, Any] = await page.evaluate("() => axe.run()")
+    return [
+        f"{violation['id']}: {node['html'][:200]}"
+        for violation in found["violations"]
+        if violation["impact"] in _SERIOUS
+        for node in violation["nodes"]
+    ]
+
+
+async def looked_at(page: Page, name: str) -> list[str]:
+    """Keep a screenshot of every width in both themes; the serious faults of each, and whether it can be read.
+
+    A page that is wider than its window is a fault: on a phone one would have to push it to and fro.
+    """
+    ARTEFACTS.mkdir(parents=True, exist_ok=True)
+    faults = []
+    for theme in THEMES:
+        await page.emulate_media(color_scheme=theme)
+        for width in WIDTHS:
+            await page.set_viewport_size({"width": width, "height": 800})
+            await page.screenshot(path=ARTEFACTS / f"{name}-{width}-{theme}.png")
+            if await page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+                faults.append(f"{width} {theme}: wider than its window")
+            faults += [f"{width} {theme}: {fault}" for fault in await serious_faults(page)]
+    return faults
