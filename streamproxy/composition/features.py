@@ -7,8 +7,9 @@ from collections.abc import Callable
 from zoneinfo import ZoneInfo
 
 from streamproxy.composition.start import ENDING_SECONDS, Start
+from streamproxy.composition.streams import stream_seconds
 from streamproxy.domain.limits import DayQuota, LimitPolicy, parse_limits
-from streamproxy.handlers.features import ChatApiFeature, MessageFeature, SimpleChatFeature
+from streamproxy.handlers.features import ChatApiFeature, MessageFeature, ProFeature, SimpleChatFeature
 from streamproxy.services.administration import Administration
 from streamproxy.services.admission import Admission
 from streamproxy.services.auth import Authenticator
@@ -17,6 +18,7 @@ from streamproxy.services.chatapi_tokens import ChatApiTokens
 from streamproxy.services.directory import StreamDirectory
 from streamproxy.services.keyring import Keyring
 from streamproxy.services.order import EndpointPolicy
+from streamproxy.services.pro import ProAccess
 from streamproxy.services.questions import Questions
 from streamproxy.services.remarks import Remarks
 from streamproxy.services.report import Reports
@@ -60,11 +62,6 @@ def make_tickets(start: Start, store: RedisStreamLog, database: Database) -> Tic
         life_seconds=stream_seconds(start.settings),
         clock=time.time,
     )
-
-
-def stream_seconds(settings: Settings) -> float:
-    """How long a stream can be read at most: while it is generated, and afterwards."""
-    return settings.upstream.total_timeout + settings.sessions.wait_seconds + settings.streams.replay_seconds
 
 
 def make_administration(
@@ -122,3 +119,8 @@ def make_chatapi(start: Start, database: Database, zone: ZoneInfo) -> ChatApiFea
         daily=EndpointPolicy("chatapi", quota),
         zone=zone,
     )
+
+
+def make_pro(start: Start, auth: Authenticator) -> ProFeature:
+    compat = start.settings.compat
+    return ProFeature(ProAccess(auth, passthrough=compat.pro_passthrough_keys, secret=start.secret), compat.pro_model)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from tornado.ioloop import IOLoop
 
-from streamproxy.app import open_worker
 from streamproxy.composition.start import Start
+from streamproxy.composition.worker import open_worker
 from streamproxy.handlers.base import BaseHandler
 from streamproxy.handlers.compat.simple_chat import SimpleChatHandler
 from streamproxy.serving import ProxyServer
