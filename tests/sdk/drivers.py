@@ -10,7 +10,8 @@ import asyncio
 import json
 import shutil
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,13 +25,17 @@ NODE_FOLDER = Path(__file__).parent / "node"
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to call: *mode* is ``stream``, ``whole``, ``helper`` (the SDK's own accumulator) or ``models``."""
+    """What to call: *mode* is ``stream``, ``whole``, ``helper`` (the SDK's own accumulator) or ``models``.
+
+    *headers* are sent with a stream, beside the SDK's own.
+    """
 
     port: int
     api_key: str
     params: dict[str, Any]
     mode: str = "stream"
     max_retries: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def base_url(self) -> str:
@@ -74,7 +79,7 @@ class PythonCall:
         if job.mode == "helper":
             async with self._client.chat.completions.stream(**job.params) as stream:
                 return {"message": (await stream.get_final_completion()).to_dict()}
-        self._stream = await create(**job.params, stream=True)
+        self._stream = await create(**job.params, stream=True, extra_headers=dict(job.headers))
         return None
 
     async def event(self) -> Event:
@@ -115,6 +120,7 @@ class NodeSdk:
             "params": job.params,
             "mode": job.mode,
             "max_retries": job.max_retries,
+            "headers": dict(job.headers),
         }
         process = await asyncio.create_subprocess_exec(
             find_program("node", package="nodejs"),

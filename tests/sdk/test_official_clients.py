@@ -186,6 +186,33 @@ async def test_heartbeats_before_the_first_token_and_in_the_middle_are_not_seen(
     assert events[-1]["chunk"]["usage"] == tokens(7, 5)
 
 
+async def test_a_resumable_stream_with_ids_and_heartbeats_is_read_as_any_other(
+    start: StartCall, brisk: Client, upstream: ScriptedUpstream
+) -> None:
+    """Ids on every event and four heartbeats between any two: what kills openai-python is the blank line of a beat."""
+    gates = [asyncio.Event() for _ in range(4)]
+    upstream.once(
+        gate(gates[0]),
+        say("one"),
+        gate(gates[1]),
+        say(" two"),
+        gate(gates[2]),
+        finish(),
+        usage(),
+        gate(gates[3]),
+        done(),
+    )
+    params = {**ASKED, "stream_options": {"include_usage": True}}
+    call = await start(brisk, params, headers={"X-Resumable": "1"})
+    await upstream.request()
+    for opening in gates:
+        await beats_elsewhere(brisk, upstream, 4)
+        opening.set()
+    events = await everything(call)
+    assert text_of(events) == "one two"
+    assert events[-1]["chunk"]["usage"] == tokens(7, 5)
+
+
 @pytest.mark.parametrize("mode", ["stream", "whole", "helper"])
 async def test_an_abort_before_the_first_byte_closes_the_upstream(
     start: StartCall, patient: Client, upstream: ScriptedUpstream, mode: str

@@ -16,7 +16,10 @@ async function call() {
   if (job.mode === "whole") {
     show({ message: await client.chat.completions.create(job.params, options) });
   } else if (job.mode === "stream") {
-    const stream = await client.chat.completions.create({ ...job.params, stream: true }, options);
+    const stream = await client.chat.completions.create(
+      { ...job.params, stream: true },
+      { ...options, headers: job.headers },
+    );
     for await (const chunk of stream) show({ chunk });
   } else if (job.mode === "helper") {
     const stream = client.chat.completions.stream(job.params, options);
