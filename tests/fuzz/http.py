@@ -136,7 +136,7 @@ async def judged(server: HTTPServer, whole: bytes, parts: Sequence[bytes], readi
     try:
         return check(whole, reading, await tell(server, parts, owes=owes))
     except AssertionError:
-        return check(whole, reading, await tell(server, parts, owes=owes, quiet=50 * QUIET_SECONDS))
+        return check(whole, reading, await tell(server, parts, owes=owes, quiet=HANG_SECONDS))
 
 
 def _owes(reading: Reading) -> bool:
