@@ -93,6 +93,9 @@ class ProxyServer(HTTPServer):
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
         # Tornado calls this when it begins to wait for a request, which is when the last one is over.
         if isinstance(server_conn, HTTP1ServerConnection):
+            # At the end of each request Tornado switches Nagle's algorithm on again, and the next stream of the
+            # connection would have its events held back until the one before is acknowledged.
+            server_conn.stream.set_nodelay(True)
             self._set_idle(server_conn)
             return _BusyFromHeaders(
                 super().start_request(server_conn, request_conn), lambda: self._set_busy(server_conn)
