@@ -35,9 +35,13 @@ class Memory(msgspec.Struct, frozen=True):
 
 
 class Measurement(msgspec.Struct, frozen=True):
-    """What load.c prints. *cpu_us*: the target's, then its Redis's; *left*: streams that clients left, and when."""
+    """What load.c prints. *cpu_us*: the target's, then its Redis's; *left*: streams that clients left, and when.
+
+    *answered* counts the whole run, *requests* and *events* the window.
+    """
 
     seconds: float
+    answered: int
     requests: int
     events: int
     errors: int
@@ -67,7 +71,7 @@ def measure(load: Path, target: Target, workload: Workload) -> Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Medians of one workload against one target; *errors* and *unfinished* are of all rounds together.
+    """Medians of one workload against one target; *answered*, *errors* and *unfinished* are of all rounds.
 
     CPU in microseconds (0 when nothing was answered), latencies in milliseconds, memory in MiB, *busy* as a share of
     one core.
@@ -89,6 +93,7 @@ class Row:
     first_p50_ms: float
     first_p99_ms: float
     memory_mib: float
+    answered: int
     errors: int
     first_error: str
     unfinished: int
@@ -125,6 +130,7 @@ def row(workload: Workload, target: Target, found: Sequence[Measurement]) -> Row
         first_p50_ms=round(median(m.first_event_us.p50 for m in found) / 1e3, 3),
         first_p99_ms=round(median(m.first_event_us.p99 for m in found) / 1e3, 3),
         memory_mib=round(max(m.rss_kib.highest for m in found) / 1024, 1),
+        answered=sum(m.answered for m in found),
         errors=sum(m.errors for m in found),
         first_error=next((m.first_error for m in found if m.first_error), ""),
         unfinished=sum(m.unfinished for m in found) if workload.drain else 0,

@@ -10,7 +10,7 @@ from tests.bench.goals import Verdict, verdicts
 from tests.bench.measuring import Row
 from tests.bench.results import Memory, Results
 
-ROW = Row("W3", "", "nginx", 3, 2000, 10, 0, 0, 0.2, 100, 20_000, 0.1, 1, 0.1, 1, 30, 0, "", 0)
+ROW = Row("W3", "", "nginx", 3, 2000, 10, 0, 0, 0.2, 100, 20_000, 0.1, 1, 0.1, 1, 30, 100, 0, "", 0)
 
 
 def verdict(results: Results, what: str) -> Verdict:

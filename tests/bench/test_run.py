@@ -22,6 +22,7 @@ def test_a_small_run_measures_without_errors_and_writes_its_report(tmp_path: Pat
     assert {(row.workload, row.target) for row in results.rows} >= {
         (workload, target) for workload in ("W1", "W3", "W5") for target in ("nginx", "streamproxy")
     }
-    assert [row for row in results.rows if row.errors or not row.events_a_second] == []
+    # How many fit into the window is the machine's affair.
+    assert [row for row in results.rows if row.errors or row.unfinished or not row.answered] == []
     assert [moments for moments in results.moments if moments.missing or not moments.count] == []
     assert all(f"### {row.workload}: {row.what}" in page.read_text() for row in results.rows)

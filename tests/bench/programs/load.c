@@ -129,7 +129,7 @@ static void ask(struct client *c, uint64_t due);
 
 static void rest(struct client *c) {
     running--;
-    answered_count++;
+    answered_count += !c->failed;
     c->state = c->fd < 0 ? CLOSED : IDLE;
     c->rests_until = c->failed ? now() + REST_MS * 1000000ull : 0;
     if (ending || (options.requests && asked >= options.requests)) return;
@@ -481,8 +481,8 @@ int main(int argc, char **argv) {
     unsigned long late_then = late;
     sample_memory();
     serve(now() + ns(options.drain), start);
-    printf("{\"seconds\":%.3f,\"requests\":%lu,\"events\":%lu,\"errors\":%lu,\"first_error\":\"%s\",\"unfinished\":%d,\"late\":%lu,"
-           "\"most_running\":%d,\"own_busy\":%.3f", took, requests, events, errors, first_error, running, late_then, most_running, own / took);
+    printf("{\"seconds\":%.3f,\"answered\":%lu,\"requests\":%lu,\"events\":%lu,\"errors\":%lu,\"first_error\":\"%s\",\"unfinished\":%d,\"late\":%lu,"
+           "\"most_running\":%d,\"own_busy\":%.3f", took, answered_count, requests, events, errors, first_error, running, late_then, most_running, own / took);
     print_trees(before, after);
     printf(",\"rss_kib\":{\"before\":%ld,\"begin\":%ld,\"end\":%ld,\"highest\":%ld}", rss_at_first,
            options.trees ? before[0].rss_kib : 0, options.trees ? after[0].rss_kib : 0, highest_rss_kib);
