@@ -66,6 +66,7 @@ class Plan:
 
 QUICK = Plan(
     rounds=1,
+    window=0.6,
     peers=(),
     workloads=(W1, W2, replace(W3, ramp=3, drain=6), W5),
     memory_streams=500,
