@@ -6,7 +6,7 @@ HOST ?= 127.0.0.1
 PORT ?= 8888
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types layers soak docs fuzz-api audit image-check fuzz bench bench-quick profile soak-load setup-run setup setup-servers clean
+.PHONY: help run test check lint types layers soak docs fuzz-api audit image-check fuzz bench bench-quick profile soak-load newcomer picture setup-run setup setup-servers clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -81,6 +81,12 @@ bench-quick: setup setup-servers ## measure nginx and streamproxy, under two min
 
 profile: setup setup-servers ## print where the time of a loaded worker goes (ARGS="W1 --native")
 	$(BIN)/python -m tests.bench.profiling $(ARGS)
+
+newcomer: setup setup-servers ## from a clone to a typewriter in a page of one's own, as README says; how long it took
+	$(BIN)/python -m tests.docs.newcomer
+
+picture: setup setup-servers ## record docs/typewriter.gif in the browser
+	$(BIN)/python -m tests.docs.picture
 
 setup-servers:
 	@tests/install-servers.sh

@@ -10,6 +10,7 @@ from playwright.async_api import Page
 from tornado.ioloop import IOLoop
 
 from tests.browser.growth import Growth
+from tests.browser.inspection import serious_faults
 from tests.browser.site import Site
 from tests.browser.witness import Witness
 from tests.support.http import Client
@@ -89,3 +90,13 @@ async def test_console_errors_exceptions_and_requests_to_others_are_noticed(
     assert "a complaint" not in " ".join(witness.unforgiven())
     witness.faults.clear()
     witness.strange_requests.clear()
+
+
+async def test_axe_finds_what_nobody_could_use_or_read(page: Page) -> None:
+    await page.set_content(
+        "<html lang=en><title>x</title><body style='background:#fff'><main>"
+        "<button></button><p style='color:#eee'>pale</p></main></body></html>"
+    )
+    faults = " ".join(await serious_faults(page))
+    assert "button-name" in faults
+    assert "color-contrast" in faults

@@ -4,7 +4,7 @@ import vue from "@vitejs/plugin-vue";
 import { defineConfig } from "vite";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
-const pages = ["vue", "react", "eventsource", "fetch-event-source", "ai-sdk"];
+const pages = ["vue", "react", "eventsource", "fetch-event-source", "ai-sdk", "ai-sdk-provider"];
 
 export default defineConfig({
   base: "./",

@@ -2,11 +2,11 @@
 
 import { Chat, useChat } from "@ai-sdk/react";
 import { DefaultChatTransport } from "ai";
-import { StrictMode, useEffect, useState } from "react";
+import { StrictMode, useEffect } from "react";
 import { createRoot } from "react-dom/client";
+import { ChatPage, textOf } from "../messages.jsx";
 
 const authorization = () => ({ Authorization: `Bearer ${localStorage.getItem("token")}` }); // what your server gave
-const textOf = ({ parts }) => parts.map((part) => (part.type === "text" ? part.text : "")).join("");
 const chatId = (sessionStorage.chatId ??= `${Date.now()}-${Math.random().toString(36).slice(2)}`);
 const kept = JSON.parse(sessionStorage.getItem("chat") ?? "[]");
 
@@ -47,7 +47,6 @@ const chat = new Chat({
 });
 
 function App() {
-  const [question, setQuestion] = useState("");
   const { messages, status, error, sendMessage, resumeStream } = useChat({ chat, resume: true });
   const lost = status === "error" && running.get() !== null;
   const busy = lost || status === "submitted" || status === "streaming";
@@ -64,43 +63,16 @@ function App() {
   // stop() of the SDK only stops reading; the answer would go on, and be paid for.
   const stop = () => fetch(`/v1/streams/${running.get()}/cancel`, { method: "POST", headers: authorization() });
 
-  function submit(event) {
-    event.preventDefault();
-    sendMessage({ text: question });
-    setQuestion("");
-  }
-
   const trouble = error && `It failed: ${error.message}`;
   return (
-    <main>
-      <h1>Chat with the AI SDK</h1>
-      <ol aria-label="Conversation" aria-busy={busy}>
-        {messages.map((message, index) => (
-          <li key={message.id} className={busy && index === messages.length - 1 ? `${message.role} typing` : message.role}>
-            {textOf(message)}
-          </li>
-        ))}
-      </ol>
-      <p className="status" role="status">
-        {lost ? "The connection was lost; it is being restored." : trouble}
-      </p>
-      <form onSubmit={submit}>
-        <input
-          value={question}
-          onChange={(event) => setQuestion(event.target.value)}
-          aria-label="Question"
-          autoComplete="off"
-          required
-        />
-        {busy ? (
-          <button type="button" onClick={stop}>
-            Stop
-          </button>
-        ) : (
-          <button>Send</button>
-        )}
-      </form>
-    </main>
+    <ChatPage
+      title="Chat with the AI SDK"
+      messages={messages}
+      busy={busy}
+      status={lost ? "The connection was lost; it is being restored." : trouble}
+      onSend={(text) => sendMessage({ text })}
+      onStop={stop}
+    />
   );
 }
 
