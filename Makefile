@@ -52,7 +52,7 @@ setup: .venv/dev.stamp ## install the development environment into .venv
 soak: setup setup-servers ## the long profile: hundreds of fault programs
 	SOAK_EXAMPLES=$${SOAK_EXAMPLES:-300} $(BIN)/python -m pytest -q -n 0 tests/streams/test_survival.py
 
-docs: setup ## write docs/settings.md and docs/errors.md anew from the code
+docs: setup ## write docs/settings.md, docs/errors.md and docs/layers.svg anew from the code
 	$(BIN)/python -m docs.generate
 
 fuzz-api: setup setup-servers ## schemathesis over /openapi.json: all checks, stateful, over 5,000 cases

@@ -1,5 +1,5 @@
 # ruff: noqa: INP001  # a script beside the pages it writes, no package
-"""Writes the pages that say what the code says: settings.md and errors.md.
+"""Writes the pages that say what the code says: settings.md, errors.md and layers.svg.
 
 ``make docs`` runs it; a test fails when a page and the code have parted.
 """
@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 import streamproxy
+from docs.layers import layers_picture
 from streamproxy import errors
 from streamproxy.settings import Settings, UpstreamEntry
 from streamproxy.settings.names import FIELDS, UPSTREAMS, variable
@@ -174,7 +175,11 @@ def _plain(docstring: str | None) -> str:
     return " ".join((docstring or "").replace("``", "`").split())
 
 
-PAGES = {HERE / "settings.md": settings_page, HERE / "errors.md": errors_page}
+PAGES = {
+    HERE / "settings.md": settings_page,
+    HERE / "errors.md": errors_page,
+    HERE / "layers.svg": layers_picture,
+}
 
 if __name__ == "__main__":
     for path, page in PAGES.items():
