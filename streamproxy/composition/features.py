@@ -10,7 +10,7 @@ from streamproxy.composition.start import ENDING_SECONDS, Start
 from streamproxy.composition.streams import stream_seconds
 from streamproxy.domain.limits import DayQuota, LimitPolicy, parse_limits
 from streamproxy.handlers.features import ChatApiFeature, MessageFeature, ProFeature, SimpleChatFeature
-from streamproxy.services.administration import Administration
+from streamproxy.services.administration import Administration, LimitsInForce
 from streamproxy.services.admission import Admission
 from streamproxy.services.auth import Authenticator
 from streamproxy.services.bearers import Bearers
@@ -73,6 +73,13 @@ def make_administration(
         usage=SqlUsageReport(database),
         streams=directory,
         keyring=keyring,
+        limits=LimitsInForce(
+            requests=settings.limits.requests,
+            tokens=settings.limits.tokens,
+            streams=settings.limits.concurrent_streams,
+            timezone=settings.limits.timezone,
+            on_redis_down=settings.limits.on_redis_down,
+        ),
         bearer_days=settings.auth.token_days,
         clock=time.time,
     )

@@ -1,4 +1,4 @@
-"""The chat page at ``/`` and its files, under a content-security policy that lets nothing else in."""
+"""The chat page at ``/``, the operator's at ``/admin/ui``, and their files; the policy lets nothing else in."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ class PageHandler(BaseHandler):
     public = True
 
     async def get(self, name: str = "") -> None:
-        name = name or "index.html"
+        await self.send(name or "index.html")
+
+    async def send(self, name: str) -> None:
+        """The file *name*; NotFoundError when there is none."""
         files = page_files()
         if name not in files:
             raise NotFoundError("There is nothing at this path.")
@@ -41,6 +44,13 @@ class PageHandler(BaseHandler):
             set_page_cookie(self, await environment.auth.issue_guest())
 
 
+class OperatorPageHandler(PageHandler):
+    """The operator's page. Anybody may have it: what it shows, the admin API shows to admins only."""
+
+    async def get(self, name: str = "operator.html") -> None:
+        await self.send(name)
+
+
 @cache
 def page_files() -> Mapping[str, bytes]:
     """The page's files by name, read once."""
@@ -48,4 +58,4 @@ def page_files() -> Mapping[str, bytes]:
     return {f.name: f.read_bytes() for f in folder.iterdir() if f.name.rpartition(".")[2] in _KINDS}
 
 
-ROUTES = [(r"/", PageHandler), (r"/static/([a-z0-9.-]+)", PageHandler)]
+ROUTES = [(r"/", PageHandler), (r"/admin/ui", OperatorPageHandler), (r"/static/([a-z0-9.-]+)", PageHandler)]

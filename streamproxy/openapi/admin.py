@@ -41,6 +41,8 @@ _STRUCTS: Final = (
     wire.CancelledView,
     wire.KeyView,
     wire.ProbeView,
+    wire.FailureView,
+    wire.LimitsView,
 )
 
 
@@ -63,6 +65,7 @@ _SCHEMAS: Final[Json] = {
     "ApiTokenList": _list_of(wire.ApiTokenView),
     "KeyList": _list_of(wire.KeyView, reachable={"type": "boolean", "description": "false: states are not known now."}),
     "UsageList": _list_of(wire.UsageView),
+    "FailureList": _list_of(wire.FailureView),
     "StreamList": _list_of(
         wire.StreamView, complete={"type": "boolean", "description": "false: only those of one worker are known now."}
     ),
@@ -281,6 +284,23 @@ _OPERATIONS: Final = (
             _AFTER,
         ),
         errors=(404,),
+    ),
+    _operation(
+        "get",
+        "failures",
+        "listFailures",
+        "What ended with an error, the newest first",
+        {200: answer("A page.", ref("FailureList"))},
+        description="Of the last seven days.",
+        parameters=(_LIMIT, _AFTER),
+        errors=(404,),
+    ),
+    _operation(
+        "get",
+        "limits",
+        "showLimits",
+        "Show what each user may use",
+        {200: answer("The limits in force.", ref("LimitsView"))},
     ),
     _operation(
         "get",

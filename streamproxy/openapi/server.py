@@ -39,6 +39,7 @@ _OPERATIONS: Final = (
     ),
     _get("/metrics", "getMetrics", "Prometheus metrics", {200: _text("The metrics.", "text/plain")}),
     _get("/", "getPage", "The chat page", {200: _text("The page.", "text/html")}),
+    _get("/admin/ui", "getOperatorPage", "The operator's page", {200: _text("The page.", "text/html")}),
     _get(
         "/static/{name}",
         "getPageFile",

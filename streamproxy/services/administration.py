@@ -11,6 +11,17 @@ from streamproxy.services.keyring import Keyring
 
 
 @dataclass(frozen=True, slots=True)
+class LimitsInForce:
+    """The limits of each user, as settings spell them: empty text and 0 mean none."""
+
+    requests: str
+    tokens: str
+    streams: int
+    timezone: str
+    on_redis_down: str
+
+
+@dataclass(frozen=True, slots=True)
 class Administration:
     """*keyring* opens one for a request: whether the shared store could be reached is a matter of that request.
 
@@ -22,5 +33,6 @@ class Administration:
     usage: UsageReport
     streams: StreamDirectory
     keyring: Callable[[], Keyring]
+    limits: LimitsInForce
     bearer_days: float
     clock: Callable[[], float]

@@ -68,7 +68,8 @@ function get(path) {
   return ask("GET", path);
 }
 
-async function ask(method, path, body, signal) {
+/** Any other call; the JSON of its answer, null where it has none. */
+export async function ask(method, path, body, signal) {
   const content = body === undefined ? {} : { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
   const response = await call(new URL(path, base), { method, signal, ...content }, token.get());
   return response.headers.get("Content-Type")?.startsWith("application/json") ? response.json() : null;

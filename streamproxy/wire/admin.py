@@ -141,6 +141,33 @@ class UsageView(Struct, kw_only=True, tag_field="object", tag="usage"):
     cost_usd: str
 
 
+class FailureView(Struct, kw_only=True, tag_field="object", tag="failure"):
+    """A stream that ended with an error. *key_last4* is empty when no key was used; *created* is in epoch seconds."""
+
+    id: str
+    request_id: str
+    created: float
+    user_id: str
+    user_name: str | None
+    model: str
+    endpoint: str
+    upstream: str
+    key_last4: str
+    attempts: int
+    end_reason: str
+    error_code: str
+
+
+class LimitsView(Struct, kw_only=True, tag_field="object", tag="limits"):
+    """The limits of each user, as settings spell them: empty text and 0 mean none."""
+
+    requests: str
+    tokens: str
+    streams: int
+    timezone: str
+    on_redis_down: str
+
+
 class StreamView(Struct, kw_only=True, tag_field="object", tag="stream"):
     """A running stream. *worker* names the process that has it; *age* is in seconds."""
 

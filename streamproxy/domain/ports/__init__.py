@@ -8,7 +8,15 @@ Every method translates its driver's failures: callers see only ``streamproxy.er
 
 from streamproxy.domain.ports.health import Pingable
 from streamproxy.domain.ports.keys import KeyCalls, KeyStates, KeyStore, StoredKey, StoredUpstream, UpstreamStore
-from streamproxy.domain.ports.ledger import Conversations, GrantStore, Ledger, UsageReport, UsageSummary, UserUsage
+from streamproxy.domain.ports.ledger import (
+    Conversations,
+    Failure,
+    GrantStore,
+    Ledger,
+    UsageReport,
+    UsageSummary,
+    UserUsage,
+)
 from streamproxy.domain.ports.limits import LimitStore
 from streamproxy.domain.ports.people import (
     ApiToken,
@@ -28,6 +36,7 @@ __all__ = [
     "ApiToken",
     "Conversations",
     "CredentialStore",
+    "Failure",
     "GrantStore",
     "KeptBearer",
     "KeptBearers",

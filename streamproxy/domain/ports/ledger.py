@@ -32,6 +32,14 @@ class UserUsage:
     summary: UsageSummary
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The row of a stream that ended with an error, and whose it was; *user_name* is None for a guest."""
+
+    record: UsageRecord
+    user_name: str | None
+
+
 class UsageReport(Protocol):
     """Everybody's usage."""
 
@@ -39,6 +47,9 @@ class UsageReport(Protocol):
         self, *, first_day: int, last_day: int, user_id: str | None, after: tuple[int, str, str] | None, limit: int
     ) -> Sequence[UserUsage]:
         """By day, user and model, both days included (UTC days since 1970), those after that day, user and model."""
+
+    async def failures(self, *, first_day: int, after: str, limit: int) -> Sequence[Failure] | None:
+        """Streams that ended with an error since that day, the newest first, those after *after*; None if unknown."""
 
 
 class Ledger(Protocol):

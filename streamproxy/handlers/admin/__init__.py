@@ -6,6 +6,6 @@ Each file calls the services that the commands call. Lists come in pages: ``?lim
 
 from __future__ import annotations
 
-from streamproxy.handlers.admin import keys, streams, tokens, usage, users
+from streamproxy.handlers.admin import failures, keys, streams, tokens, usage, users
 
-ROUTES = [*users.ROUTES, *tokens.ROUTES, *keys.ROUTES, *usage.ROUTES, *streams.ROUTES]
+ROUTES = [*users.ROUTES, *tokens.ROUTES, *keys.ROUTES, *usage.ROUTES, *streams.ROUTES, *failures.ROUTES]

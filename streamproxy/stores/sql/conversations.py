@@ -9,9 +9,10 @@ from typing import Any
 from sqlalchemy import RowMapping, Select, func, select, tuple_, update
 
 from streamproxy.domain.conversations import Conversation, Remembered
-from streamproxy.domain.streams import EndReason, HistoryMessage, Usage, UsageRecord
+from streamproxy.domain.streams import HistoryMessage
 from streamproxy.stores.sql.connect import Database
 from streamproxy.stores.sql.models import messages, usage
+from streamproxy.stores.sql.records import record_of
 
 _PLACE = (messages.c.created, messages.c.stream_id, messages.c.position)
 
@@ -61,7 +62,7 @@ class SqlConversations:
                     return None
                 query = query.where(tuple_(*_PLACE) < tuple(found))
             rows = (await connection.execute(query.order_by(*newest_first).limit(limit))).mappings().all()
-        return [Remembered(HistoryMessage(**_own(row, messages, HistoryMessage)), _stream(row)) for row in rows]
+        return [_remembered(row) for row in rows]
 
     async def rewind(self, user_id: str, session_id: str, stream_id: str) -> int:
         """Take the messages of this stream and of all after it out of the session."""
@@ -91,14 +92,6 @@ def _openings(user_id: str, session_ids: Sequence[str]) -> Select[tuple[Any, ...
     return select(asked).where(asked.c.number == 1)
 
 
-def _own(row: RowMapping, table: Any, kind: type) -> dict[str, Any]:
-    """What *row* holds of *table*, by the names of the fields of *kind*."""
-    return {field.name: row[table.c[field.name]] for field in fields(kind) if field.name in table.c}
-
-
-def _stream(row: RowMapping) -> UsageRecord | None:
-    if row[usage.c.stream_id] is None:
-        return None
-    tokens = Usage(**_own(row, usage, Usage))
-    own = _own(row, usage, UsageRecord)
-    return UsageRecord(**{**own, "usage": tokens, "end_reason": EndReason(own["end_reason"])})
+def _remembered(row: RowMapping) -> Remembered:
+    said = HistoryMessage(**{field.name: row[messages.c[field.name]] for field in fields(HistoryMessage)})
+    return Remembered(said, None if row[usage.c.stream_id] is None else record_of(row))

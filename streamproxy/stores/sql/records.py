@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 from datetime import date, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, cast, func, insert, select, update
+from sqlalchemy import ColumnElement, Integer, RowMapping, cast, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -77,11 +77,14 @@ async def read_history(
 async def read_record(connection: AsyncConnection, stream_id: str) -> UsageRecord | None:
     """The usage row of one stream."""
     row = (await connection.execute(select(usage).where(usage.c.stream_id == stream_id))).mappings().one_or_none()
-    if row is None:
-        return None
-    tokens = Usage(**{field.name: row[field.name] for field in fields(Usage)})
-    own = {field.name: row[field.name] for field in fields(UsageRecord) if field.name in row}
-    return UsageRecord(**{**own, "usage": tokens, "end_reason": EndReason(row["end_reason"])})
+    return None if row is None else record_of(row)
+
+
+def record_of(row: RowMapping) -> UsageRecord:
+    """The record that a row of ``usage`` holds; the row may hold more."""
+    tokens = Usage(**{field.name: row[usage.c[field.name]] for field in fields(Usage)})
+    own = {field.name: row[usage.c[field.name]] for field in fields(UsageRecord) if field.name in usage.c}
+    return UsageRecord(**{**own, "usage": tokens, "end_reason": EndReason(own["end_reason"])})
 
 
 async def detach_session(connection: AsyncConnection, user_id: str, session_id: str) -> int:

@@ -7,9 +7,10 @@ from datetime import date, timedelta
 
 from sqlalchemy import Integer, cast, func, select, tuple_
 
-from streamproxy.domain.ports import UsageSummary, UserUsage
+from streamproxy.domain.ports import Failure, UsageSummary, UserUsage
 from streamproxy.stores.sql.connect import Database
 from streamproxy.stores.sql.models import usage, users
+from streamproxy.stores.sql.records import record_of
 
 _EPOCH = date(1970, 1, 1)
 
@@ -46,3 +47,22 @@ class SqlUsageReport:
             UserUsage(user, name, UsageSummary((_EPOCH + timedelta(day)).isoformat(), model, *map(int, counts)))
             for day, user, model, name, *counts in rows
         ]
+
+    async def failures(self, *, first_day: int, after: str, limit: int) -> Sequence[Failure] | None:
+        """Streams that ended with an error since that day, the newest first, those after *after*; None if unknown."""
+        place = (usage.c.created, usage.c.stream_id)
+        query = (
+            select(usage, users.c.name)
+            .outerjoin(users, users.c.id == usage.c.user_id)
+            .where(usage.c.day >= first_day, usage.c.error_code.is_not(None))
+            .order_by(*(column.desc() for column in place))
+            .limit(limit)
+        )
+        async with self._database.read() as connection:
+            if after:
+                found = (await connection.execute(select(*place).where(usage.c.stream_id == after))).one_or_none()
+                if found is None:
+                    return None
+                query = query.where(tuple_(*place) < tuple(found))
+            rows = (await connection.execute(query)).mappings().all()
+        return [Failure(record_of(row), row[users.c.name]) for row in rows]
