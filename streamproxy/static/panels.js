@@ -5,6 +5,7 @@ import { action, badge, moment, span, table, whole } from "./table.js";
 
 const $ = (id) => document.getElementById(id);
 const KINDS = { healthy: "good", cooling: "waiting", parked: "waiting", disabled: "bad" };
+const WORST = ["disabled", "parked", "cooling", "healthy"];
 
 /** `changed` is called after something was done that the panels should show. */
 export function showStreams({ data, complete }, changed) {
@@ -50,7 +51,8 @@ export function showKeys({ data, reachable }, changed) {
       return cell;
     } },
   ];
-  $("keys").replaceChildren(table(columns, data, "There are no keys: the demo model answers."));
+  const worstFirst = data.toSorted((one, other) => WORST.indexOf(one.state) - WORST.indexOf(other.state));
+  $("keys").replaceChildren(table(columns, worstFirst, "There are no keys: the demo model answers."));
 }
 
 export function showUsers({ data, has_more: more }, changed) {

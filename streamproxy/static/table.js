@@ -33,7 +33,12 @@ export function badge(text, kind) {
 
 export const whole = (number) => numbers.format(number);
 export const short = (number) => compact.format(number);
-export const money = (usd) => `$${usd >= 100 ? numbers.format(Math.round(usd)) : usd.toFixed(usd >= 0.01 || usd === 0 ? 2 : 4)}`;
+
+/** US dollars: cents, or that it is less than one. */
+export function money(usd) {
+  if (usd > 0 && usd < 0.01) return "< $0.01";
+  return `$${usd >= 100 ? whole(Math.round(usd)) : usd.toFixed(2)}`;
+}
 
 /** Epoch seconds as a moment of the reader's day. */
 export function moment(seconds) {

@@ -29,7 +29,8 @@ export function translate(root) {
 
 /** A StreamError in plain words. The server's own words stand where it says more than a kind of fault. */
 export function plainly(fault) {
-  return texts.faults[fault.code] ?? texts.faults[fault.status] ?? (fault.message || texts.unknownFault);
+  const kind = fault.code?.startsWith("upstream_") ? 502 : fault.status;
+  return texts.faults[fault.code] ?? texts.faults[kind] ?? (fault.message || texts.unknownFault);
 }
 
 /** Seconds as people say them. */
