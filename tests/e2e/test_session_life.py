@@ -16,12 +16,12 @@ from tests.e2e.talk import acknowledge, acknowledged, ask, assistant, begin, sys
 from tests.support.steps import finish, gate, say
 from tests.support.upstream import ScriptedUpstream
 
-TTL = 1
+TTL = 2
 
 
 @pytest.fixture(scope="module")
 def fleeting(launch: Launch) -> Server:
-    """Sessions live a second, and a turn waits a quarter of one."""
+    """Sessions live two seconds, and a turn waits a quarter of one."""
     return launch(workers=2, port_per_worker=True, SESSIONS__TTL_SECONDS=str(TTL), SESSIONS__WAIT_SECONDS="0.25")
 
 
