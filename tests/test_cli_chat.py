@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 import pytest
 
+from streamproxy.cli.terminal.screen import plain, settled
 from tests.browser.network import Network
 from tests.browser.speech import TwoParts, speak, words
 from tests.e2e.facts import until
@@ -38,6 +39,23 @@ def chat(server: Server, tmp_path: Path) -> Open:
         return Terminal([sys.executable, "-m", "streamproxy", "chat", "--url", url, *arguments], environment)
 
     return begin
+
+
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [
+        ("One par", ""),
+        ("One.\n\nTwo", "One.\n\n"),
+        ("One.\n\n```py\nx = 1\n\ny", "One.\n\n"),
+        ("```py\nx = 1\n\ny = 2\n```\n\nand", "```py\nx = 1\n\ny = 2\n```\n\n"),
+    ],
+)
+def test_only_whole_blocks_outside_of_code_are_settled(text: str, whole: str) -> None:
+    assert text[: settled(text)] == whole
+
+
+def test_text_that_steers_a_terminal_is_taken_out() -> None:
+    assert plain("a\x1b[31mb\x07\u202ec\n\td\x9be👩\u200d🚀") == "a[31mbc\n\tde👩\u200d🚀"
 
 
 async def test_an_answer_is_shown_while_the_upstream_is_still_speaking(

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, Playwright, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, Playwright, async_playwright, expect
 from tornado.ioloop import IOLoop
 
 from tests.browser.chromium import Chromium
@@ -25,6 +25,7 @@ from tests.support.upstream import ScriptedUpstream
 WORKERS = 2
 # A shared machine may be busy; what is too slow fails the promise that is tested, not this.
 PATIENCE_MS = 20_000
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="session")
