@@ -26,8 +26,8 @@ _SEEN_SECONDS = 10
 _TIMEOUT_SECONDS = 20
 _MODEL = "bench-n2000-r40"
 _BEFORE_LEAVING = 5
-# Below what streamproxy allows a user in a minute.
-_RESUMES_A_PERSON = 25
+# Below the resumes and cancellations that streamproxy allows a user in a minute.
+_TURNS_A_PERSON = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +114,9 @@ def _events(response: http.client.HTTPResponse, count: int) -> Iterator[bytes]:
 
 def cancelling(target: Target, mock: Mock, repeats: int = REPEATS, other: Target | None = None) -> Moments:
     """From POST …/cancel (to the *other* worker) to the mock's sight of the closed connection."""
-    caller, canceller = Caller(target), Caller(other or target)
     asked: dict[int, int] = {}
-    for _ in range(repeats):
+    for i in range(repeats):
+        caller, canceller = (Caller(place, i // _TURNS_A_PERSON) for place in (target, other or target))
         with caller.stream() as (stream_id, number):
             asked[number] = time.monotonic_ns()
             canceller.cancel(stream_id)
@@ -130,7 +130,7 @@ def resuming(target: Target, repeats: int = REPEATS, other: Target | None = None
     """From GET …/events (at the *other* worker) with Last-Event-ID to the first event behind it."""
     spans = []
     for i in range(repeats):
-        caller, reader = (Caller(place, i // _RESUMES_A_PERSON) for place in (target, other or target))
+        caller, reader = (Caller(place, i // _TURNS_A_PERSON) for place in (target, other or target))
         with caller.stream() as (stream_id, _):
             pass
         asked = time.monotonic_ns()

@@ -6,6 +6,7 @@ within a round, so that what disturbs the machine disturbs all of them.
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -108,22 +109,32 @@ class Series:
         print(f"[{minutes:2}:{seconds:02}] {text}", flush=True)
 
     def run(self) -> None:
-        """Everything."""
+        """Everything. What cannot be measured is a fault of the run, and the rest is measured all the same."""
         with ExitStack() as stack:
             stack.callback(self._collect_faults)
             self._start(stack)
-            self._memory()
-            self._rounds()
-            self._first_events()
             own = self.targets[1]
-            self._workloads([own], (RESUMABLE,) if self.plan.resumable else ())
-            self._profiles(own)
-            self._slow_readers()
-            self._moments(own)
-            self._curve()
+            for part in (
+                self._memory,
+                self._rounds,
+                self._first_events,
+                lambda: self._workloads([own], (RESUMABLE,) if self.plan.resumable else ()),
+                lambda: self._profiles(own),
+                self._slow_readers,
+                lambda: self._moments(own),
+                self._curve,
+            ):
+                self._attempt(part)
         if self.plan.workers:
-            self._two_workers()
+            self._attempt(self._two_workers)
         self.results.seconds = round(time.monotonic() - self._began)
+
+    def _attempt(self, part: Callable[[], None]) -> None:
+        try:
+            part()
+        except (RuntimeError, OSError, subprocess.SubprocessError) as fault:
+            self.say(f"could not be measured: {fault}")
+            self.results.faults.append(f"could not be measured: {fault}")
 
     def _collect_faults(self) -> None:
         self.results.faults += [fault for target in self.targets for fault in target.faults]
