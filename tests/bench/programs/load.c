@@ -127,12 +127,15 @@ static void take_body(struct client *c, const char *text, size_t len) {
 
 static void ask(struct client *c, uint64_t due);
 
+/* Whether all that was to be asked was asked. */
+static int no_more(void) { return ending || (options.requests && asked >= options.requests); }
+
 static void rest(struct client *c) {
     running--;
     answered_count += !c->failed;
     c->state = c->fd < 0 ? CLOSED : IDLE;
     c->rests_until = c->failed ? now() + REST_MS * 1000000ull : 0;
-    if (ending || (options.requests && asked >= options.requests)) return;
+    if (no_more()) return;
     if (options.rate > 0) idle[idle_len++] = (int)(c - clients);
     else if (!c->failed) ask(c, 0);
 }
@@ -341,8 +344,7 @@ static void tick(uint64_t time) {
             fail(c, "silent for too long", c->head, c->head_len);
             hang_up(c);
         } else if (options.slow > 0 && c->state >= HEAD) read_slowly(c);
-        else if (c->begun && c->state <= IDLE && !ending && options.rate <= 0 && time >= c->rests_until &&
-                 !(options.requests && asked >= options.requests)) ask(c, 0);
+        else if (c->begun && c->state <= IDLE && !no_more() && options.rate <= 0 && time >= c->rests_until) ask(c, 0);
     }
 }
 
@@ -351,14 +353,14 @@ static uint64_t begin_due(uint64_t time, uint64_t start) {
     static int begun;
     static uint64_t next_due;
     uint64_t apart = options.rate > 0 ? ns(1 / options.rate) : ns(options.ramp / options.clients);
-    if (ending || (options.requests && asked >= options.requests)) return UINT64_MAX;
+    if (no_more()) return UINT64_MAX;
     if (!next_due) next_due = start;
     if (options.rate > 0) {
-        for (; next_due <= time && idle_len; next_due += apart) ask(&clients[idle[--idle_len]], next_due);
+        for (; next_due <= time && idle_len && !no_more(); next_due += apart) ask(&clients[idle[--idle_len]], next_due);
         late = next_due < time ? (time - next_due) / apart : 0;
         return idle_len ? next_due : UINT64_MAX;
     }
-    for (; begun < options.clients && next_due <= time; next_due += apart) ask(&clients[begun++], 0);
+    for (; begun < options.clients && next_due <= time && !no_more(); next_due += apart) ask(&clients[begun++], 0);
     return begun < options.clients ? next_due : UINT64_MAX;
 }
 
@@ -375,7 +377,7 @@ static void serve(uint64_t until, uint64_t start) {
     static uint64_t next_tick, next_sample;
     for (uint64_t time; (time = now()) < until;) {
         uint64_t due = begin_due(time, start);
-        if (!running && (ending || (options.requests && asked >= options.requests))) return;
+        if (!running && no_more()) return;
         if (time >= next_tick) tick(time), next_tick = time + TICK_MS * 1000000ull;
         if (time >= next_sample) sample_memory(), next_sample = time + SAMPLE_MS * 1000000ull;
         if (next_tick < due) due = next_tick;
