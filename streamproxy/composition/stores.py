@@ -23,7 +23,8 @@ class Stores:
 
 async def open_stores(start: Start, stack: AsyncExitStack, metrics: Metrics) -> Stores:
     """Closed by *stack*, the ledger first: it still has something to write."""
-    database = await open_sql(start.settings.database_url)
+    pool = start.settings.database
+    database = await open_sql(start.settings.database_url, pool_size=pool.pool_size, pool_overflow=pool.pool_overflow)
     stack.push_async_callback(database.close)
     redis = await open_redis(start.redis_url, watch=metrics.redis)
     stack.push_async_callback(redis.close)

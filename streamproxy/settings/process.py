@@ -92,6 +92,12 @@ class Database(Section):
         description="sqlite+aiosqlite or postgresql+asyncpg URL; unset means streamproxy.db in the data folder.",
         examples=["postgresql+asyncpg://streamproxy@127.0.0.1/streamproxy"],
     )
+    pool_size: int = Field(
+        default=5, ge=1, le=100, description="Connections to PostgreSQL that each worker keeps; SQLite needs none."
+    )
+    pool_overflow: int = Field(
+        default=5, ge=0, le=100, description="Connections that each worker opens beyond them while all are busy."
+    )
 
 
 class Auth(Section):

@@ -75,13 +75,19 @@ class Database:
 
 
 async def open_sql(
-    url: str, *, busy_seconds: float = WAIT_SECONDS, statement_seconds: float = STATEMENT_SECONDS
+    url: str,
+    *,
+    busy_seconds: float = WAIT_SECONDS,
+    statement_seconds: float = STATEMENT_SECONDS,
+    pool_size: int = POOL_SIZE,
+    pool_overflow: int = POOL_OVERFLOW,
 ) -> Database:
     """Open the database at *url* (``sqlite+aiosqlite:///path`` or ``postgresql+asyncpg://...``).
 
     It connects at first use, so an unreachable PostgreSQL is seen by ``ping``. An SQLite file that is
     not there is made, readable by its owner only. *busy_seconds* is how long SQLite waits for a lock,
-    *statement_seconds* how long PostgreSQL may take for a statement.
+    *statement_seconds* how long PostgreSQL may take for a statement; *pool_size* connections to PostgreSQL are
+    kept, *pool_overflow* more are opened while all of them are busy.
     ConfigurationError when the URL names no database that we can open.
     """
     address = _checked(url)
@@ -89,7 +95,7 @@ async def open_sql(
         if address.get_backend_name() == "sqlite":
             _make_file(Path(address.database or ""))
             return Database(_sqlite(address, busy_seconds))
-        return Database(_postgresql(address, statement_seconds))
+        return Database(_postgresql(address, statement_seconds, size=pool_size, overflow=pool_overflow))
 
 
 def _checked(url: str) -> URL:
@@ -158,11 +164,11 @@ def _sqlite(address: URL, busy_seconds: float) -> AsyncEngine:
     return engine
 
 
-def _postgresql(address: URL, statement_seconds: float) -> AsyncEngine:
+def _postgresql(address: URL, statement_seconds: float, *, size: int, overflow: int) -> AsyncEngine:
     return create_async_engine(
         address,
-        pool_size=POOL_SIZE,
-        max_overflow=POOL_OVERFLOW,
+        pool_size=size,
+        max_overflow=overflow,
         pool_timeout=WAIT_SECONDS,
         # One round trip a checkout, so that a restarted server costs nobody a failed request.
         pool_pre_ping=True,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import sqlite3
 import stat
 from pathlib import Path
@@ -142,3 +143,23 @@ async def test_urls_without_a_driver_get_ours(tmp_path: Path, plain: str, driver
     database = await open_sql(plain.format(tmp_path / "a.db"))
     assert database.engine.dialect.driver == driver
     await database.close()
+
+
+async def test_a_worker_takes_no_more_connections_than_it_may(postgres_server: PostgresServer) -> None:
+    """Workers times the sum must stay below max_connections: the third reader waits, and gets its turn."""
+    database = await open_sql(
+        postgres_server.create_database(f"test_{secrets.token_hex(6)}"), pool_size=1, pool_overflow=1
+    )
+    busy, most = 0, 0
+
+    async def read() -> None:
+        nonlocal busy, most
+        async with database.read() as connection:
+            busy += 1
+            most = max(most, busy)
+            await connection.execute(text("SELECT pg_sleep(0.05)"))
+            busy -= 1
+
+    await asyncio.gather(*(read() for _ in range(6)))
+    await database.close()
+    assert most == 2
