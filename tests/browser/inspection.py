@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from playwright.async_api import Page
 
-from tests.frontends.build import install
+from tests.browser.axe import serious_faults
 
 # Phones, tablets, desks.
 WIDTHS = (360, 768, 1280)
-_SERIOUS = {"serious", "critical"}
 Theme = Literal["light", "dark"]
 THEMES: tuple[Theme, ...] = ("light", "dark")
-# CI keeps the folder; it is no part of the repository.
-ARTEFACTS = Path(os.environ.get("ARTEFACTS", Path(__file__).parents[2] / "build")) / "screenshots"
-
-
-async def serious_faults(page: Page) -> list[str]:
-    """What axe finds that is serious or critical: rule, and where."""
-    source = (install() / "axe-core" / "axe.min.js").read_text()
-    await page.evaluate(source)
-    found: dict[str, Any] = await page.evaluate("() => axe.run()")
-    return [
-        f"{violation['id']}: {node['html'][:200]}"
-        for violation in found["violations"]
-        if violation["impact"] in _SERIOUS
-        for node in violation["nodes"]
-    ]
+# The artefacts of a run, which are no part of the repository.
+ARTEFACTS = Path(__file__).parents[2] / "build" / "screenshots"
 
 
 async def looked_at(page: Page, name: str) -> list[str]:

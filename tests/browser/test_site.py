@@ -9,8 +9,8 @@ import pytest
 from playwright.async_api import Page
 from tornado.ioloop import IOLoop
 
+from tests.browser.axe import serious_faults
 from tests.browser.growth import Growth
-from tests.browser.inspection import serious_faults
 from tests.browser.site import Site
 from tests.browser.witness import Witness
 from tests.support.http import Client

@@ -16,6 +16,14 @@ from tests.e2e.facts import until
 from tests.frontends.app import App
 from tests.support.steps import done, finish, say, stall
 
+__all__ = [
+    "test_a_network_that_is_away_for_three_seconds_costs_no_word",
+    "test_a_reload_goes_on_where_it_was",
+    "test_each_word_is_shown_before_the_upstream_has_said_the_next",
+    "test_it_can_be_read_and_used_by_everybody_at_every_width",
+    "test_stop_closes_the_upstream_within_a_second_and_keeps_what_was_said",
+    "test_workers_that_are_replaced_in_mid_answer_cost_no_word",
+]
 # A bound of the contract, on a machine that may be busy with something else for a moment: once in so many tries.
 TRIES = 3
 

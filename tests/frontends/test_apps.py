@@ -5,34 +5,22 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from itertools import pairwise
+from random import Random
 
 import pytest
 from playwright.async_api import expect
 
+from tests.browser.hostile import hostile_answers
 from tests.browser.speech import speak
 from tests.browser.witness import Witness
 from tests.frontends.app import App
-from tests.frontends.promises import (
-    test_a_network_that_is_away_for_three_seconds_costs_no_word,
-    test_a_reload_goes_on_where_it_was,
-    test_each_word_is_shown_before_the_upstream_has_said_the_next,
-    test_it_can_be_read_and_used_by_everybody_at_every_width,
-    test_stop_closes_the_upstream_within_a_second_and_keeps_what_was_said,
-    test_workers_that_are_replaced_in_mid_answer_cost_no_word,
-)
+from tests.frontends.promises import *  # noqa: F403 - they are run here
 from tests.support.steps import done, finish
-
-__all__ = [
-    "test_a_network_that_is_away_for_three_seconds_costs_no_word",
-    "test_a_reload_goes_on_where_it_was",
-    "test_each_word_is_shown_before_the_upstream_has_said_the_next",
-    "test_it_can_be_read_and_used_by_everybody_at_every_width",
-    "test_stop_closes_the_upstream_within_a_second_and_keeps_what_was_said",
-    "test_workers_that_are_replaced_in_mid_answer_cost_no_word",
-]
 
 pytestmark = [pytest.mark.parametrize("app", ["vue", "react"], indirect=True), pytest.mark.gen_test(timeout=60)]
 WINDOW_SECONDS = 6
+SEED = 8
 
 
 @pytest.fixture(scope="module")
@@ -63,21 +51,14 @@ async def test_who_asks_too_often_sees_a_countdown_at_whose_end_the_question_is_
     await app.growth.until("once-more")
 
 
-HOSTILE = (
-    "<script>globalThis.harmed = 1</script>",
-    "<img src=//evil.example/x onerror='globalThis.harmed = 1'>",
-    "<svg onload=globalThis.harmed=1>",
-    "[click](javascript:globalThis.harmed=1)",
-    "<iframe srcdoc='<script>parent.harmed = 1</script>'></iframe>",
-    "{{ constructor.constructor('globalThis.harmed = 1')() }}",
-    "${globalThis.harmed = 1}",
-)
-
-
-async def test_what_an_answer_says_is_text_and_runs_nothing(app: App) -> None:
-    """Cut anywhere, as tokens are. The witness finds requests and errors."""
-    text = " ".join(HOSTILE)
-    app.site.upstream.once(speak([text[i : i + 7] for i in range(0, len(text), 7)], 0), finish(), done())
+async def test_300_hostile_answers_in_random_cuts_are_text_and_run_nothing(app: App) -> None:
+    """All of them one after the other; the witness finds requests and errors."""
+    random = Random(SEED)
+    answers = hostile_answers(300, canary="http://127.0.0.1:1/canary", mark="globalThis.harmed=1", seed=SEED)
+    text = "\n".join(answers)
+    places = sorted(random.sample(range(1, len(text)), 2000))
+    pieces = [text[start:end] for start, end in pairwise([0, *places, len(text)])]
+    app.site.upstream.once(speak(pieces, 0), finish(), done())
     await app.ask()
     await app.over()
     assert await app.answer.text_content() == text
