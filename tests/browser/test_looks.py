@@ -74,6 +74,7 @@ async def signing_in(page: Page) -> None:
 STATES: tuple[Callable[[Page], Awaitable[None]], ...] = (welcome, answered, failed, editing, listed, signing_in)
 
 
+@pytest.mark.gen_test(timeout=110)
 @pytest.mark.parametrize("theme", ["light", "dark"])
 async def test_no_state_of_the_page_has_a_serious_fault(
     site: Site, page: Page, witness: Witness, theme: Literal["light", "dark"]

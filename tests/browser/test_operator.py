@@ -52,6 +52,7 @@ async def test_who_is_no_admin_sees_nothing(site: Site, page: Page, witness: Wit
     assert not await page.locator(".panels").is_visible()
 
 
+@pytest.mark.gen_test(timeout=110)
 @pytest.mark.parametrize("theme", ["light", "dark"])
 async def test_the_panels_tell_what_happened_and_have_no_serious_fault(
     site: Site, page: Page, witness: Witness, theme: Literal["light", "dark"]
