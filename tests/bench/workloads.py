@@ -58,7 +58,7 @@ class Workload:
             "-n": self.requests or None,
             "-B": 4096 if self.slow else None,
         }
-        words = [word for option, value in numbers.items() if value is not None for word in (option, f"{value:g}")]
+        words = [word for option, value in numbers.items() if value is not None for word in (option, f"{value:.10g}")]
         words += [] if self.stream else ["-W"]
         words += [word for header in (*target.headers, *self.headers) for word in ("-H", header)]
         words += ["-p", ",".join(map(str, target.pids))] if target.pids else []

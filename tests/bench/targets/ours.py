@@ -17,7 +17,7 @@ import redis
 
 from streamproxy import __version__
 from tests.bench.machine import Cores
-from tests.bench.targets.target import Target
+from tests.bench.targets.target import DIES_WITH_PARENT, Target
 from tests.e2e.server import Server
 from tests.support.redis_server import RedisServer
 
@@ -42,6 +42,10 @@ class _MeasuredServer(Server):
     def __init__(self, folder: Path, *, env: Mapping[str, str], **options: Any) -> None:
         super().__init__(folder, **options)
         self._environment.update(env)
+
+    @property
+    def _command(self) -> list[str]:
+        return [*DIES_WITH_PARENT, *super()._command]
 
 
 @contextmanager

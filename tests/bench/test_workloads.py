@@ -1,0 +1,32 @@
+"""What is asked is what the load generator is told."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from tests.bench.targets.target import Target
+from tests.bench.workloads import SESSIONS, W1, W2, W2W, W3, W5, idle_streams
+
+TARGET = Target("any", 8000, (1, 2), ("Authorization: Bearer x",))
+
+
+def option(arguments: list[str], name: str) -> str:
+    return arguments[arguments.index(name) + 1]
+
+
+def test_numbers_are_written_out() -> None:
+    """The load generator reads digits: 4e+06 would be a four."""
+    assert option(W3.arguments(TARGET), "-I") == "4000000"
+
+
+def test_workloads_have_sessions_of_their_own() -> None:
+    """A context that one workload has grown is not loaded by another."""
+    firsts = sorted(w.first_session for w in (W1, W2, W2W, W3, W5, idle_streams(10, TARGET)))
+    assert all(b - a >= SESSIONS for a, b in pairwise(firsts))
+
+
+def test_the_target_says_how_it_is_asked() -> None:
+    """Its headers, its process trees, its port; the model comes last."""
+    arguments = W1.arguments(TARGET)
+    assert (option(arguments, "-H"), option(arguments, "-p")) == ("Authorization: Bearer x", "1,2")
+    assert arguments[-2:] == ["8000", "bench-n20"]
