@@ -21,7 +21,7 @@ from tests.bench.targets.nginx import nginx
 from tests.bench.targets.ours import streamproxy
 from tests.bench.targets.peers import starlette
 from tests.bench.targets.target import Target, listens
-from tests.bench.workloads import SESSIONS, SMALL_W3, W1, W2, W5, Workload
+from tests.bench.workloads import SMALL_W3, W1, W2, W5, Workload
 from tests.support.processes import find_program, free_port, stop, wait_until
 
 ROUNDS = 3
@@ -76,7 +76,7 @@ def _pair(load: Path, sseload: Path, one: Target, two: Target, workload: Workloa
 
 def _other(sseload: Path, target: Target, workload: Workload) -> dict[str, float]:
     options = f"-c {workload.clients} -r {workload.ramp} -W {workload.ramp + workload.warm} -d {workload.seconds} "
-    options += f"-D {workload.drain} -i {SESSIONS} -I {workload.first_session} -p {target.pids[0]} "
+    options += f"-D {workload.drain} -i {workload.sessions} -I {workload.first_session} -p {target.pids[0]} "
     options += f"-e {workload.expected} -m {workload.model}" if workload.stream else f"-M {workload.model}"
     command = [str(sseload), *options.split()]
     command += [word for header in (*target.headers, _SESSION) for word in ("-H", header)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from tests.bench.targets.target import Target
-from tests.bench.workloads import SESSIONS, W1, W2, W2W, W3, W5, idle_streams
+from tests.bench.workloads import SESSIONS, W1, W2, W2W, W3, W5, idle_streams, many_streams
 
 TARGET = Target("any", 8000, (1, 2), ("Authorization: Bearer x",))
 
@@ -23,6 +23,11 @@ def test_workloads_have_sessions_of_their_own() -> None:
     """A context that one workload has grown is not loaded by another."""
     firsts = sorted(w.first_session for w in (W1, W2, W2W, W3, W5, idle_streams(10, TARGET)))
     assert all(b - a >= SESSIONS for a, b in pairwise(firsts))
+
+
+def test_no_session_is_asked_twice_at_once() -> None:
+    """Its second turn would wait for the first."""
+    assert all(w.sessions > w.clients for w in (W1, W3, idle_streams(5000, TARGET), many_streams(5000, TARGET)))
 
 
 def test_the_target_says_how_it_is_asked() -> None:

@@ -41,6 +41,11 @@ class Workload:
         """Whether the upstream or the clock sets the pace, not the proxy."""
         return "-r" in self.model or self.rate > 0
 
+    @property
+    def sessions(self) -> int:
+        """How many take turns: more than are answered at once, for turns of one session wait for each other."""
+        return max(SESSIONS, 2 * self.clients)
+
     def arguments(self, target: Target) -> list[str]:
         """The command line of load.c against *target*, without the program."""
         numbers = {
@@ -51,7 +56,7 @@ class Workload:
             "-D": self.drain,
             "-R": self.rate or None,
             "-e": self.expected,
-            "-i": SESSIONS,
+            "-i": self.sessions,
             "-I": self.first_session,
             "-a": self.leave_after,
             "-s": self.slow or None,
