@@ -7,12 +7,13 @@ import secrets
 import sys
 from collections.abc import Callable
 
-from tests.fuzz import http, json_bodies, raw, sse
+from tests.fuzz import http, json_bodies, raw, sse, through_nginx
 from tests.fuzz.report import Report
 
 RUNS: dict[str, tuple[Callable[[Report], None], int]] = {
     "sse": (sse.run, 1_000_000),
     "http": (http.run, 200_000),
+    "nginx": (through_nginx.run, 20_000),
     "raw": (raw.run, 200_000),
     "json": (json_bodies.run, 100_000),
 }
@@ -20,7 +21,7 @@ RUNS: dict[str, tuple[Callable[[Report], None], int]] = {
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("what", nargs="*", metavar="{sse,http,raw,json}", help="which generators (default: all)")
+    parser.add_argument("what", nargs="*", metavar="{sse,http,nginx,raw,json}", help="which generators (default: all)")
     parser.add_argument("--count", type=int, help="how many inputs (default: the long profile of each)")
     parser.add_argument("--seed", type=int, help="repeat the run of that seed (default: a new one, printed)")
     arguments = parser.parse_args()

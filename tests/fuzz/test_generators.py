@@ -8,9 +8,11 @@ from collections.abc import Callable
 from random import Random
 
 import pytest
+from tornado.httputil import HTTPConnection, HTTPMessageDelegate
 
+from streamproxy.serving import ProxyServer
 from streamproxy.wire.sse import Decoder, Event
-from tests.fuzz import http, json_bodies, raw, sse
+from tests.fuzz import http, json_bodies, raw, sse, through_nginx
 from tests.fuzz.http import Heard, check
 from tests.fuzz.http_reading import Message, read
 from tests.fuzz.http_requests import CANARY, SMUGGLED
@@ -19,6 +21,7 @@ from tests.fuzz.report import Report
 SHORT: dict[str, tuple[Callable[[Report], None], int]] = {
     "sse": (sse.run, 12_000),
     "http": (http.run, 3_000),
+    "nginx": (through_nginx.run, 300),
     "raw": (raw.run, 400),
     "json": (json_bodies.run, 500),
 }
@@ -94,6 +97,31 @@ def test_both_servers_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "tell", _deaf)
     with pytest.raises(ExceptionGroup):
         http.run(Report("http", count=100, seed=1, quiet=True))
+
+
+class Gullible(ProxyServer):
+    """Loses the body of every request."""
+
+    def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
+        return _Bodiless(super().start_request(server_conn, request_conn))
+
+
+class _Bodiless(HTTPMessageDelegate):
+    def __init__(self, inner: HTTPMessageDelegate) -> None:
+        self.headers_received = inner.headers_received  # type: ignore[method-assign]
+        self.finish = inner.finish  # type: ignore[method-assign]
+        self.on_connection_close = inner.on_connection_close  # type: ignore[method-assign]
+
+    def data_received(self, chunk: bytes) -> None:
+        """It goes nowhere."""
+
+
+def test_what_nginx_sent_with_a_body_is_not_taken_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The comparison looks at the bodies too."""
+    monkeypatch.setattr(through_nginx, "ProxyServer", Gullible)
+    monkeypatch.setattr(through_nginx, "PATIENCE_SECONDS", 1.5)
+    with pytest.raises(AssertionError, match="did not send"):
+        through_nginx.run(Report("nginx", count=100, seed=1, quiet=True))
 
 
 async def _deaf(*_arguments: object, **_named: object) -> Heard:
