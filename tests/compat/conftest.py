@@ -106,6 +106,12 @@ class Accounts:
         async with self.database.write() as connection:
             await connection.execute(update(bearers).where(bearers.c.user_id == user.id).values(expires=at))
 
+    async def age_usage(self, user: User, *, days: int) -> None:
+        """As if the user's streams had been so many days earlier."""
+        earlier = {"created": usage.c.created - days * 86_400, "day": usage.c.day - days}
+        async with self.database.write() as connection:
+            await connection.execute(update(usage).where(usage.c.user_id == user.id).values(earlier))
+
     async def history(self, user: User) -> list[tuple[str, str]]:
         """Role and JSON of each message of the user, oldest first."""
         query = select(messages.c.role, messages.c.message).where(messages.c.user_id == user.id)

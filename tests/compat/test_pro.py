@@ -330,6 +330,18 @@ async def test_the_balance_is_what_was_granted_less_what_was_used(
         assert by_header.body == answer.body
 
 
+async def test_used_is_what_was_used_in_the_last_hundred_days(
+    former_pro: Pro, former_accounts: Accounts, upstream: ScriptedUpstream
+) -> None:
+    await grant(former_accounts, former_pro.user, 18 * 10**9)
+    upstream.script(reply(200, completion_of("hello", usage=tokens(20, 30))))
+    await former_pro.ask()
+    await former_accounts.age_usage(former_pro.user, days=99)
+    assert (await former_pro.balance()).json["data"] == {"total": 18.0, "balance": 17.92, "used": 0.08}
+    await former_accounts.age_usage(former_pro.user, days=2)
+    assert (await former_pro.balance()).json["data"] == {"total": 18.0, "balance": 18.0, "used": 0.0}
+
+
 async def test_cached_input_has_its_own_price(former_pro: Pro, upstream: ScriptedUpstream) -> None:
     spent = {**tokens(100, 0), "prompt_tokens_details": {"cached_tokens": 60}}
     upstream.script(reply(200, completion_of("hello", usage=spent)))
