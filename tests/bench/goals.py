@@ -56,6 +56,7 @@ def verdicts(results: Results) -> list[Verdict]:
         return row.cpu_us_a_request
 
     return [
+        _limit("streamproxy: measurements with errors", float(len(results.own_errors())), 0, None, "{:.0f}"),
         _limit("W3: CPU an event, against nginx", ratio("W3", NGINX, event), 2.0, 1.3, "{:.2f} ×"),
         _limit("W3: added latency, p99", own("W3", lambda r: r.age_p99_ms), 10, None, "{:.1f} ms"),
         _limit("W3: added latency p99, against nginx", ratio("W3", NGINX, lambda r: r.age_p99_ms), None, 2, "{:.1f} ×"),

@@ -151,11 +151,15 @@ def _code(text: str) -> str:
     return f"`{text}`" if text else ""
 
 
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:300]
+
+
 def _circumstances(results: Results) -> str:
     rows = list(results.circumstances.items())
     rows.append(("measured for", f"{results.seconds / 60:.0f} min"))
     rows += [(name, version) for name, version in results.versions.items()]
-    rows += [(name, f"not measured: {' '.join(reason.split())}") for name, reason in results.missing.items()]
+    rows += [(name, f"not measured: {_one_line(reason)}") for name, reason in results.missing.items()]
     return table(("", ""), rows, left=2)
 
 
@@ -172,6 +176,7 @@ nothing else.
 
 {goals}
 
+{wrong}
 ## The machine
 
 {circumstances}
@@ -220,6 +225,7 @@ def page(results: Results) -> str:
         command=results.circumstances["command"],
         disturbed=_DISTURBED.format(load=load) if load >= _QUIET_LOAD else "",
         goals=goals(results),
+        wrong="".join(f"- {_one_line(text)}\n" for text in results.own_errors()) + "\n" if results.own_errors() else "",
         circumstances=_circumstances(results),
         rounds=f"Medians of {rounds} rounds." if rounds > 1 else "One round.",
         saturated="\n\n" + fill(f"The proxy's core was the limit in: {names}.", 118) if names else "",
@@ -266,7 +272,9 @@ def section(results: Results) -> str:
         found = [results.row(workload, target) for target in targets]
         cells.append((what, *(_number(getattr(row, value)) if row else "" for row in found)))
     head = ("CPU of the proxy", *(f"**{name}**" if name == OURS else name for name in targets))
-    return f"{BEGIN}\n{table(head, cells)}\n\n{END}"
+    wrong = len(results.own_errors())
+    caution = f"In {wrong} of this run's measurements streamproxy erred: the page says in which.\n\n" if wrong else ""
+    return f"{BEGIN}\n{table(head, cells)}\n\n{caution}{END}"
 
 
 def publish(results: Results) -> None:

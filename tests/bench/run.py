@@ -99,13 +99,12 @@ def main(
         results.write(path)
     if page:
         page.write_text(report.page(results))
-    wrong = results.own_errors()
-    if wrong:
-        sys.exit("streamproxy erred, so the documents are left as they were:\n" + "\n".join(wrong))
     if kind == "full" and not only:
         results.write()
         report.publish(results)
         print(f"written to {report.PAGE.relative_to(ROOT)}, {FILE.relative_to(ROOT)} and README.md")
+    if wrong := results.own_errors():
+        sys.exit("streamproxy erred:\n" + "\n".join(wrong))
 
 
 def _command(
