@@ -72,6 +72,7 @@ async def test_an_answer_is_shown_while_the_upstream_is_still_speaking(
         parts.go_on()
         await terminal.until(parts.second[-1].strip())
         await terminal.until("tokens")
+        await terminal.until("> ", times=2)
         terminal.type(CTRL_D)
         await terminal.until("streamproxy chat --session ")
         assert await terminal.ended() == 0
@@ -89,6 +90,7 @@ async def test_ctrl_c_stops_the_answer_at_the_upstream_and_the_talk_goes_on(
         terminal.type(CTRL_C)
         await (await upstream.request()).left
         await terminal.until("stopped")
+        await terminal.until("> ", times=2)
         terminal.type(b"again\n")
         await terminal.until("again")
         request = await upstream.request()
@@ -112,6 +114,40 @@ async def test_a_lost_connection_costs_no_word(server: Server, chat: Open, upstr
         for word in (*words(5, "first"), *words(5, "last")):
             assert word.strip() in terminal.text
     await network.stop()
+
+
+async def test_a_second_ctrl_c_leaves_an_answer_that_cannot_be_stopped(
+    server: Server, chat: Open, upstream: ScriptedUpstream
+) -> None:
+    (person,) = await server.people(1)
+    network = Network(server.port)
+    await network.start()
+    upstream.once(say("Well, let me think."), gate(asyncio.Event()))
+    async with chat(person, port=network.port) as terminal:
+        await terminal.until("> ")
+        terminal.type(b"Why?\n")
+        await terminal.until("let me think.")
+        await network.cut()
+        await terminal.until("is being restored")
+        terminal.type(CTRL_C)
+        await terminal.until("once more leaves")
+        terminal.type(CTRL_C)
+        await terminal.until("goes on without you")
+        await terminal.until("> ", times=2)
+        terminal.type(CTRL_D)
+        assert await terminal.ended() == 0
+        assert "Traceback" not in terminal.text
+    await network.stop()
+
+
+async def test_a_token_that_is_typed_is_not_shown(server: Server, chat: Open, upstream: ScriptedUpstream) -> None:
+    (person,) = await server.people(1)
+    async with chat(None, "--token-stdin", "typed-token") as terminal:
+        await terminal.until("Token: ")
+        terminal.type(f"{person.bearer}\n".encode())
+        assert await terminal.ended() == 0
+        assert "typed-token" in terminal.text
+        assert person.bearer not in terminal.text
 
 
 async def test_a_terminal_that_was_closed_in_mid_answer_goes_on_where_the_session_is(
@@ -147,7 +183,7 @@ async def test_who_asks_too_often_is_told_and_answered_when_it_is_time(
     (person,) = await server.people(1)
     async with chat(person) as terminal:
         for number in range(4):
-            await terminal.until("> ")
+            await terminal.until("> ", times=number + 1)
             terminal.type(f"question-{number}\n".encode())
             if number == 3:
                 await terminal.until("It goes on in ")

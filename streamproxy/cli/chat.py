@@ -18,6 +18,9 @@ from streamproxy.errors import AuthenticationError, NotFoundError, StreamProxyEr
 
 TOKEN_VARIABLE = "SP_TOKEN"  # noqa: S105 - the name of a variable
 
+# Ctrl-C where there is nothing to stop, or again while an answer is being stopped.
+LEFT = (KeyboardInterrupt, asyncio.CancelledError)
+
 
 @click.command()
 @click.argument("question", required=False)
@@ -43,14 +46,14 @@ def chat(*, question: str | None, session: str | None, model: str | None, url: s
     """
     console = Console(highlight=False)
     session_id = checked_session_id(session) if session else secrets.token_hex(8)
-    token = sys.stdin.readline().strip() if token_stdin else os.environ.get(TOKEN_VARIABLE, "")
+    token = _token_from_stdin() if token_stdin else os.environ.get(TOKEN_VARIABLE, "")
     try:
         talk = asyncio.run(_opened(console, url=url, token=token, model=model, session_id=session_id))
         if question is not None:
             asyncio.run(talk.ask(question))
             return
         _converse(console, talk)
-    except KeyboardInterrupt:
+    except LEFT:
         raise click.exceptions.Exit(130) from None
     if console.is_terminal:
         console.print(f"Go on with: streamproxy chat --session {session_id}", style="dim")
@@ -77,6 +80,13 @@ async def _opened(console: Console, *, url: str, token: str, model: str | None, 
     return talk
 
 
+def _token_from_stdin() -> str:
+    """The first line; on a terminal it is not shown as it is typed."""
+    if sys.stdin.isatty():
+        return str(click.prompt("Token", hide_input=True)).strip()
+    return sys.stdin.readline().strip()
+
+
 def _converse(console: Console, talk: Talk) -> None:
     """Ask for questions until the input ends. What fails is told, and the next question may be asked."""
     with contextlib.suppress(ImportError):
@@ -90,7 +100,7 @@ def _converse(console: Console, talk: Talk) -> None:
             continue
         try:
             asyncio.run(talk.ask(question))
-        except KeyboardInterrupt:
-            console.print("Left; the answer goes on without you.", style="dim")
+        except LEFT:
+            console.print("Left; an answer that has begun goes on without you.", style="dim")
         except StreamProxyError as fault:
             click.echo(f"Error: {fault.message}", err=True)

@@ -107,7 +107,7 @@ def main() -> None:
             with own_page(folder, folder / "README.md", port=port) as address:
                 tell("the page is served")
                 steps = asyncio.run(ask(address, chromium.endpoint))
-            tell(f"the answer has grown in {len(steps)} steps: {steps[-1].split()}")
+            tell(f"the answer has grown in {len(steps)} steps: {' '.join(steps[-1].split())[:60]} …")
         finally:
             os.killpg(server.pid, signal.SIGTERM)
             server.wait()

@@ -53,11 +53,11 @@ class Terminal:
     def type(self, keys: bytes) -> None:
         os.write(self._master, keys)
 
-    async def until(self, text: str, *, seconds: float = 20) -> None:
-        """Wait until *text* was shown."""
+    async def until(self, text: str, *, times: int = 1, seconds: float = 20) -> None:
+        """Wait until *text* was shown, so many *times*."""
         try:
             async with asyncio.timeout(seconds):
-                while text not in self.text:
+                while self.text.count(text) < times:
                     self._received.clear()
                     await self._received.wait()
         except TimeoutError:

@@ -76,8 +76,9 @@ class Answer:
         self._live.update(Markdown(self._text[self._printed :]))
 
     def note(self, text: str) -> None:
-        """A line that is no part of the answer."""
-        self._console.print(Text(text, style="dim"))
+        """A line that is no part of the answer; a file is not to have it."""
+        if self._console.is_terminal:
+            self._console.print(Text(text, style="dim"))
 
 
 def receipt_line(receipt: Mapping[str, Any]) -> str:

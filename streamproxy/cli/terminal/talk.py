@@ -70,8 +70,8 @@ class Talk:
 
     async def _read(self, connection: Connection, stream_id: str) -> None:
         self._unfinished.write(stream_id)
-        async with stopped_by_interrupt(connection, stream_id):
-            with Answer(self._console) as answer:
+        with Answer(self._console) as answer:
+            async with stopped_by_interrupt(connection, stream_id, answer):
                 ending = await _shown(connection, stream_id, answer)
         self._unfinished.remove()
         said = json.loads(ending.data)
@@ -105,7 +105,7 @@ async def _shown(connection: Connection, stream_id: str, answer: Answer) -> Even
 
 
 @asynccontextmanager
-async def stopped_by_interrupt(connection: Connection, stream_id: str) -> AsyncIterator[None]:
+async def stopped_by_interrupt(connection: Connection, stream_id: str, answer: Answer) -> AsyncIterator[None]:
     """Ctrl-C inside ends the answer at the server, whose ending is then read as any other. A second one leaves."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     cancelling: list[asyncio.Task[None]] = []
@@ -114,6 +114,7 @@ async def stopped_by_interrupt(connection: Connection, stream_id: str) -> AsyncI
         if cancelling and task is not None:
             task.cancel()
         else:
+            answer.note("It is being stopped; Ctrl-C once more leaves.")
             cancelling.append(loop.create_task(_cancel(connection, stream_id)))
 
     loop.add_signal_handler(signal.SIGINT, interrupt)
@@ -121,7 +122,9 @@ async def stopped_by_interrupt(connection: Connection, stream_id: str) -> AsyncI
         yield
     finally:
         loop.remove_signal_handler(signal.SIGINT)
-        await asyncio.gather(*cancelling)
+        for one in cancelling:
+            one.cancel()
+        await asyncio.gather(*cancelling, return_exceptions=True)
 
 
 async def _cancel(connection: Connection, stream_id: str) -> None:
