@@ -7,10 +7,16 @@ OpenRouter's, whose ``code`` is a status. HTML and noise say nothing. Reading ne
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+
+from streamproxy.log import redact
+
+# Such as context_length_exceeded, invalid_request_error, messages.[0].content[1].image_url.
+_NAME = re.compile(r"[A-Za-z0-9_.:/\[\]-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +51,9 @@ def _of_object(error: dict[str, Any]) -> Words:
     return Words(
         message=_text(error.get("message")),
         # OpenRouter's moderation: status 403, which elsewhere is about the key.
-        code="content_policy_violation" if _is_flagged(metadata) else _text(code),
-        type=_text(error.get("type")),
-        param=_text(error.get("param")) or None,
+        code="content_policy_violation" if _is_flagged(metadata) else _name(code),
+        type=_name(error.get("type")),
+        param=_name(error.get("param")) or None,
         status=code if isinstance(code, int) and 400 <= code <= 599 else 0,
     )
 
@@ -65,6 +71,12 @@ def _details(details: list[Any]) -> str:
             place = ".".join(map(str, where)) if isinstance(where, list) else ""
             said.append(": ".join(part for part in (place, _text(detail.get("msg"))) if part))
     return "; ".join(said)
+
+
+def _name(value: Any) -> str:
+    """A code, type or parameter; "" for what is none, and for a credential that stands in its place."""
+    text = _text(value)
+    return text if _NAME.fullmatch(text) and redact(text) == text else ""
 
 
 def _text(value: Any) -> str:

@@ -10,7 +10,8 @@ was said is kept, and the ledger gets its row. Use::
             ...
 
 What others rely on at the end (limits, session) is settled before the last frames leave, so that a client
-which has seen ``[DONE]`` finds its place free and its answer in the context. The ledger is awaited after it.
+which has seen ``[DONE]`` finds its place free and its answer in the context. The ledger is awaited after it, for a
+moment.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ from streamproxy.domain.limits import Standing
 from streamproxy.domain.streams import EndReason, RunningStream, Timing, Usage
 from streamproxy.domain.tracing import operation, usage_attributes
 from streamproxy.errors import (
-    StoreUnavailableError,
     StreamCancelledError,
     StreamProxyError,
     UpstreamError,
@@ -50,6 +50,9 @@ from streamproxy.wire.plain import PlainRequest
 
 log = logging.getLogger(__name__)
 
+# How long an answer or an error that is told after the end waits for the ledger. Whoever has it finds it in the books,
+# unless the database is locked or away: then the books are written later, and nobody waits for that.
+LEDGER_SECONDS = 2.0
 # What a client reads where we ended the answer; it was stopped by somebody otherwise.
 _FINISH_REASONS = {EndReason.BUDGET: "length", EndReason.FILTERED: "content_filter"}
 
@@ -78,6 +81,7 @@ class Exchange:
         self._interruption: Interruption | None = None
         self._opening: asyncio.Task[Any] | None = None
         self._settling: asyncio.Task[None] | None = None
+        self._recording: asyncio.Task[None] | None = None
 
     @property
     def description(self) -> RunningStream:
@@ -100,12 +104,17 @@ class Exchange:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        recording = None
         try:
             await self._conclude(self._reason_for(error), error)
             if self.outcome is not None and (self._asked_upstream or self._receipt_promised):
-                await asyncio.shield(asyncio.ensure_future(self._record(self.outcome)))
+                recording = self._recording = asyncio.create_task(self._record(self.outcome))
         finally:
-            self._parts.running.discard(self)
+            if recording is None:
+                self._parts.running.discard(self)
+        if recording is not None:
+            recording.add_done_callback(lambda _: self._parts.running.discard(self))
+            await asyncio.wait({recording}, timeout=LEDGER_SECONDS)
 
     # -- opening ------------------------------------------------------------------------------------
 
@@ -403,7 +412,7 @@ class Exchange:
         self._parts.watch.ended(record, timing)
         try:
             await self._parts.ledger.write(record, outcome.history())
-        except StoreUnavailableError:
+        except StreamProxyError:
             log.error("usage not written: %s", msgspec.json.encode(record).decode())  # noqa: TRY400  # the store told why
 
 

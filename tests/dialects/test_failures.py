@@ -156,6 +156,14 @@ def test_fastapis_list_of_faults_is_read() -> None:
     assert failed(422, body).error.message == "body.n: must be 1"
 
 
+@pytest.mark.parametrize("value", ["Incorrect API key: sk-abcdef0123456789", "sk-abcdef0123456789", "x" * 200, "a\nb"])
+def test_a_code_or_parameter_that_is_no_name_is_not_passed_on(value: str) -> None:
+    """A credential may stand anywhere in what an upstream says."""
+    body = json.dumps({"error": {"message": "no", "code": value, "type": value, "param": value}}).encode()
+    refused = failed(400, body).error
+    assert (refused.code, refused.param) == ("upstream_rejected", None)
+
+
 @pytest.mark.parametrize("status", [400, 404, 422])
 def test_words_that_are_passed_on_are_cleaned_and_bounded(status: int) -> None:
     secret = "Bearer abcdef0123456789 and sk-live-0123456789abcdefghij at redis://:hunter2@host"

@@ -59,7 +59,7 @@ async def in_the_books(server: Server, person: Person, count: int) -> None:
 @pytest.mark.gen_test(timeout=90)
 async def test_a_locked_database_holds_up_nobody(launch: Launch, speak: Speak, upstream: ScriptedUpstream) -> None:
     """Streams go on, new questions are answered, also in a session; when it is free again all is written."""
-    server = launch(workers=2)
+    server = launch(workers=2, UPSTREAM__MODELS="*")
     (person,) = await server.people(1)
     over = asyncio.Event()
     upstream.script(count_until(over, pace=PACE))
@@ -69,6 +69,10 @@ async def test_a_locked_database_holds_up_nobody(launch: Launch, speak: Speak, u
         answered += await whole(server, speak, person, session="s")
         await asyncio.sleep(LOCKED_SECONDS)
         answered += await whole(server, speak, person, session="s")
+        # Those whose answer follows the books wait for them, for a moment.
+        older = await speak(server, person).ask("POST", "/llm/message", {"message": "Well?"})
+        assert (older.status, older.json["response"]) == (200, acknowledged("Well?"))
+        answered += 1
         over.set()
         for stream in running:
             assert is_counted((await stream.reply()).text())
