@@ -6,7 +6,7 @@ HOST ?= 127.0.0.1
 PORT ?= 8888
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types layers soak docs fuzz-api audit image-check fuzz bench bench-quick profile soak-load newcomer picture setup-run setup setup-servers clean
+.PHONY: help run test check lint types layers soak soak-streams docs fuzz-api audit image-check fuzz bench bench-quick profile soak-load newcomer picture setup-run setup setup-servers clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ setup: .venv/dev.stamp ## install the development environment into .venv
 
 soak: setup setup-servers ## the long profile: hundreds of fault programs
 	SOAK_EXAMPLES=$${SOAK_EXAMPLES:-300} $(BIN)/python -m pytest -q -n 0 tests/streams/test_survival.py
+
+soak-streams: setup setup-servers ## 100 new resumable streams a second for a minute, 30 % of the readers dropped
+	$(BIN)/python -m tests.streams.churn $(ARGS)
 
 docs: setup ## write docs/settings.md, docs/errors.md and docs/layers.svg anew from the code
 	$(BIN)/python -m docs.generate
