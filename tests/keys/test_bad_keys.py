@@ -31,7 +31,7 @@ from tests.support.upstream import ScriptedUpstream, catalogue
 MANY = 200
 Caller = Callable[[ProxyProcess], Client]
 # Each command is a Python of its own that starts.
-patiently = pytest.mark.gen_test(timeout=100)
+patiently = pytest.mark.gen_test(timeout=170)
 
 
 @patiently
@@ -44,7 +44,7 @@ async def test_two_bad_keys_and_a_good_one_answer_two_hundred_at_once(
     proxy = new_proxy(DEAD, BROKE, GOOD, SERVER__WORKERS=str(workers))
     client = caller(proxy)
     answers = await asyncio.gather(*(client.chat(f"number-{n}", stream=n % 4 > 0) for n in range(MANY)))
-    assert {answer.status for answer in answers} == {200}
+    assert [answer for answer in answers if answer.status != 200] == []
     assert [said(answer) for answer in answers] == [f"number-{n}" for n in range(MANY)]
     assert {answer.head.get("X-Streamproxy-Attempts") for answer in answers} <= {"1", "2", "3"}
     assert used(upstream)["good"] == MANY

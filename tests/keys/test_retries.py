@@ -19,7 +19,7 @@ from tests.support.upstream import ScriptedUpstream
 Caller = Callable[[ProxyProcess], Client]
 
 
-@pytest.mark.gen_test(timeout=100)
+@pytest.mark.gen_test(timeout=170)
 async def test_attempts(new_proxy: NewProxy, caller: Caller, upstream: ScriptedUpstream) -> None:
     """One proxy for all of it: a start costs seconds."""
     proxy = new_proxy(*provider_keys(120))

@@ -50,7 +50,7 @@ SCRIPTS: dict[str, tuple[Step, ...]] = {
 }
 
 
-@pytest.mark.gen_test(timeout=100)
+@pytest.mark.gen_test(timeout=170)
 async def test_a_planted_secret_stays_where_it_was_planted(
     new_proxy: NewProxy, caller: Caller, upstream: ScriptedUpstream, redis_server: RedisServer
 ) -> None:
