@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,6 +11,9 @@ import h11
 MAX_HEAD: Final = 16384
 # What h11 says when it refuses because of the message's length, and not of anything else.
 _ABOUT_LENGTH: Final = ("Content-Length", "Transfer-Encoding", "chunk", "Content-length", "transfer-encoding")
+
+# RFC 9112 knows no longest chunk size, h11 does: twenty digits. With zeros in front the number is the same to all.
+_MANY_ZEROS: Final = re.compile(r"illegal chunk header: bytearray\(b'0{4,}[0-9A-Fa-f]{0,16}\\r\\n'\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,9 @@ class Reading:
 
     @property
     def about_length(self) -> bool:
+        """Whether *why* is about the message's length: then nobody else may take the message."""
+        if _MANY_ZEROS.search(self.why):
+            return False
         return any(word in self.why for word in _ABOUT_LENGTH)
 
 

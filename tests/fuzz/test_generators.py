@@ -92,6 +92,13 @@ def test_a_disagreement_about_a_length_is_found(whole: bytes, heard: Heard, foun
         check(whole, read(whole), heard)
 
 
+def test_zeros_before_a_chunk_size_are_no_disagreement() -> None:
+    """h11 refuses more than twenty digits; the number that they spell is the same."""
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert not read(head + b"0" * 31 + b"\r\n\r\n").about_length
+    assert read(head + b"0" * 31 + b"x\r\n\r\n").about_length
+
+
 def test_both_servers_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that reads nothing at all would be found by the first request that h11 reads."""
     monkeypatch.setattr(http, "tell", _deaf)
