@@ -37,6 +37,8 @@ DEFAULT_ENCODING = "o200k_base"
 LONG_TEXT = 20_000
 # A million spaces in one piece make tiktoken 0.14 panic (its pattern runs out of stack), 500,000 do not.
 _SLICE = 65_536
+# Counts that are remembered.
+MOST_COUNTED = 4096
 _IN_WORDS = ascii_letters + " "
 
 
@@ -104,9 +106,19 @@ class EncodingCounter:
 
     def __init__(self, encoding: tiktoken.Encoding) -> None:
         self._encoding = encoding
+        # By hash and length, not by the text: what people say does not stay in memory. An answer is counted for the
+        # ledger and for its session, a question before and after its answer.
+        self._counted: dict[tuple[int, int], int] = {}
 
     def count(self, text: str) -> int:
-        return sum(len(self._encoding.encode_ordinary(part)) for part in _slices(text))
+        key = (hash(text), len(text))
+        known = self._counted.get(key)
+        if known is None:
+            known = sum(len(self._encoding.encode_ordinary(part)) for part in _slices(text))
+            if len(self._counted) >= MOST_COUNTED:
+                self._counted.clear()
+            self._counted[key] = known
+        return known
 
     def cut_middle(self, text: str, budget: int) -> str:
         """Head ⌈budget/2⌉ and tail ⌊budget/2⌋ tokens of *text*, never over *budget*.

@@ -60,6 +60,9 @@ def text_length(messages: Iterable[Message]) -> int:
 
 def count_message(message: Message, counter: TokenCounter) -> int:
     """Tokens that *message* costs inside a prompt."""
+    content = message.get("content")
+    if len(message) == 2 and isinstance(content, str):  # role and text, as nearly all are
+        return TOKENS_PER_MESSAGE + TOKENS_PER_ROLE + counter.count(content)
     name = TOKENS_PER_NAME if isinstance(message.get("name"), str) else 0
     pictures = sum(1 for part in _parts(message) if not _part_text(part))
     return (

@@ -15,6 +15,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from streamproxy.domain.identity import Principal, Role
 from streamproxy.domain.ports import ApiToken, CredentialStore, User, UserChanges, UserStore
@@ -81,7 +82,8 @@ class Authenticator:
         known = self._recent.get(how, text)
         if known is not None:
             return known
-        return await (self._by_api_token(text) if how == "api_token" else self._by_bearer(how, text))
+        look_up = partial(self._by_api_token, text) if how == "api_token" else partial(self._by_bearer, how, text)
+        return await self._recent.found(how, text, look_up)
 
     async def issue_bearer(self, user: User, *, days: float) -> str:
         """A bearer for *user*, live until it expires or is revoked."""

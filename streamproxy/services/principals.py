@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from streamproxy.domain.identity import Principal
 
@@ -23,12 +24,28 @@ class PrincipalCache:
         self._clock = clock
         self._most = most
         self._known: dict[bytes, tuple[float, Principal]] = {}
+        self._looking: dict[bytes, asyncio.Future[Principal]] = {}
 
     def get(self, kind: str, text: str) -> Principal | None:
         until, principal = self._known.get(_digest(kind, text), (0.0, None))
         # A clock that was set back must not make an old answer live longer than its time.
         now = self._clock()
         return principal if until - self._seconds <= now < until else None
+
+    async def found(self, kind: str, text: str, look_up: Callable[[], Awaitable[Principal]]) -> Principal:
+        """What *look_up* finds: once for all who ask for the same at the same time. Its errors are theirs too."""
+        key = _digest(kind, text)
+        task = self._looking.get(key)
+        if task is None:
+            task = self._looking[key] = asyncio.ensure_future(look_up())
+            task.add_done_callback(lambda done: self._looked(key, done))
+        # Who leaves must not take the others' answer along.
+        return await asyncio.shield(task)
+
+    def _looked(self, key: bytes, task: asyncio.Future[Principal]) -> None:
+        del self._looking[key]
+        if not task.cancelled():
+            task.exception()
 
     def put(self, kind: str, text: str, principal: Principal, *, expires: float = float("inf")) -> None:
         """*expires* is when the credential itself ends, epoch seconds."""

@@ -145,7 +145,8 @@ class Prompts:
         budget = window - min(request.reply_tokens or policy.reply_reserve, window // 2)
         counter = await self._counters.counter(request.model)
         return await self._counters.off_loop(
-            (*said, *(m for turn in context.turns for m in turn.messages)),
+            # Only what has to be counted: a turn that was rebuilt from history comes without its size.
+            (*said, *(m for turn in context.turns if not turn.tokens for m in turn.messages)),
             lambda: fit(
                 context, said, system=system, budget=budget, context_budget=policy.context_tokens, counter=counter
             ),

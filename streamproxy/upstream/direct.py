@@ -22,6 +22,8 @@ from streamproxy.upstream.inflating import ENCODINGS_WE_READ, Inflated
 LONGEST_HEAD = 1 << 18
 # Bytes that wait for a slow ``batch``; then the upstream is no longer read.
 MOST_WAITING = 1 << 17
+# How long a connection waits for the end of a body whose last event has come.
+LINGER_SECONDS = 1.0
 
 
 class Head:
@@ -30,7 +32,7 @@ class Head:
     def __init__(self) -> None:
         self.fields: list[tuple[bytes, bytes]] = []
         self.body: list[bytes] = []
-        self.complete = self.over = self.begun_again = False
+        self.complete = self.over = self.begun_again = self.lasting = False
         # Called by the parser, which looks for it when it is made, without a frame of Python in between.
         self.on_body = self.body.append
         self.parser = httptools.HttpResponseParser(self)
@@ -47,6 +49,8 @@ class Head:
     def on_message_complete(self) -> None:
         if self.complete:
             self.over = True
+            # Only here: afterwards the parser has forgotten it.
+            self.lasting = self.parser.should_keep_alive()
         else:  # 100 Continue, 103 Early Hints: the answer is still to come
             self.fields.clear()
 
@@ -67,6 +71,7 @@ class DirectReply(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._take: Callable[[bytes], bool] | None = None
         self._paused = False
+        self._lingering: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._transport = loan.speak(self)
 
@@ -202,10 +207,15 @@ class DirectReply(asyncio.Protocol):
             self._tell()
         if head.over:
             self._ended = True
+            if self._lingering is not None:
+                self._lingering.cancel()
+                self._give_back()
             self._tell()
 
     def connection_lost(self, exc: Exception | None) -> None:
         loan, self._loan = self._loan, None
+        if self._lingering is not None:
+            self._lingering.cancel()
         if loan is None:
             return
         loan.lost(exc)
@@ -229,6 +239,8 @@ class DirectReply(asyncio.Protocol):
     # -- ending -------------------------------------------------------------------------------------
 
     def close(self) -> None:
+        if self._lingering is not None:
+            self._lingering.cancel()
         loan, self._loan = self._loan, None
         if loan is not None:
             if not self._ended:
@@ -238,11 +250,21 @@ class DirectReply(asyncio.Protocol):
         self._tell()
 
     async def finish(self) -> None:
-        head, loan = self._head, self._loan
-        # The last chunk of a chunked body nearly always came with the last event. Where it did not, a
-        # new connection costs less than waiting for it.
-        if loan is None or not head.over or head.begun_again or self._paused or not head.parser.should_keep_alive():
+        if self._loan is None or self._error is not None or self._until_closed:
             self.close()
+        elif self._head.over:
+            self._give_back()
+        else:
+            # The last chunk of the body mostly comes with the last event. Where it did not, nobody waits for it, and
+            # the connection serves the next call when it is here.
+            self._lingering = self._loop.call_later(LINGER_SECONDS, self.close)
+            self.resume()
+
+    def _give_back(self) -> None:
+        loan, self._loan = self._loan, None
+        if loan is None:
             return
-        self._loan = None
-        loan.give_back()
+        if self._head.lasting and not self._head.begun_again and not self._paused:
+            loan.give_back()
+        else:
+            loan.drop()

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
@@ -80,3 +84,67 @@ async def test_a_body_is_poured_to_its_end_or_as_far_as_it_is_wanted(
             whole = b"".join(b"data: %d\n\n" % n for n in range(50)) + b"data: [DONE]\n\n"
             assert poured == whole if most > len(whole) else whole.startswith(poured) and len(poured) >= most
             reply.close()
+
+
+@asynccontextmanager
+async def lasting_server(*pieces: bytes) -> AsyncIterator[tuple[str, list[int]]]:
+    """A server that keeps connections and writes *pieces* for each request, and how often it was connected to."""
+    connected: list[int] = []
+    serving: set[asyncio.Task[None] | None] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected.append(1)
+        serving.add(asyncio.current_task())
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                await reader.readuntil(b"\r\n\r\n{}")
+                for piece in pieces:
+                    writer.write(piece)
+                    await writer.drain()
+                    await asyncio.sleep(0.01)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", connected
+    server.close()
+    await asyncio.gather(*(task for task in serving if task is not None))
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "connections"),
+    [
+        ((HEAD + b"5\r\nhello\r\n0\r\n\r\n",), 1),
+        # The end comes when nobody reads any more.
+        ((HEAD, b"5\r\nhello\r\n", b"0\r\n\r\n"), 1),
+        ((b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",), 1),
+        ((b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",), 1),
+        ((b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello",), 3),
+        # What nobody asked for is not taken for the next answer.
+        ((HEAD + b"5\r\nhello\r\n0\r\n\r\n" + HEAD + b"4\r\nevil\r\n0\r\n\r\n",), 3),
+    ],
+)
+async def test_the_next_call_goes_over_the_same_connection_where_it_is_clean(
+    pieces: Sequence[bytes], connections: int
+) -> None:
+    """Making a new one for each call costs more than the call."""
+    async with lasting_server(*pieces) as (origin, connected):
+        async with AiohttpTransport(connect_timeout=5, private_origins=[origin]) as transport:
+            for _ in range(3):
+                reply = await transport.open(f"{origin}/v1/chat/completions", headers={}, body=b"{}")
+                assert isinstance(reply, DirectReply)
+                said = bytearray()
+
+                def take(batch: bytes, said: bytearray = said) -> bool:
+                    said.extend(batch)
+                    return b"hello" not in said
+
+                await reply.pour(take)
+                await reply.finish()
+                async with asyncio.timeout(10):
+                    while reply._loan is not None:  # noqa: ASYNC110 - the end of the body arrives by itself
+                        await asyncio.sleep(0)
+                assert said.startswith(b"hello")
+        assert len(connected) == connections

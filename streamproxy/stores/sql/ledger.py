@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 # One transaction: large enough that the commit's own cost is gone, small enough to hold SQLite's only
 # write lock for some ten milliseconds.
 BATCH = 200
+# A commit costs as much as thirty rows. Who writes again so soon after the last one is joined by others.
+BUSY_SECONDS = 0.1
+GATHER_SECONDS = 0.01
 # Bounds of what waits in one worker while the database is away: at 10 streams a second, a quarter of an hour.
 MAX_ENTRIES = 10_000
 MAX_BYTES = 64 * 1024 * 1024
@@ -123,9 +126,15 @@ class SqlLedger:
             return await records.read_calls(connection, key_ids)
 
     async def _commit_all(self) -> None:
+        loop = asyncio.get_running_loop()
+        committed = float("-inf")
         while batch := await self._backlog.next_batch(BATCH):
+            if len(batch) < BATCH and loop.time() - committed < BUSY_SECONDS:
+                await asyncio.sleep(GATHER_SECONDS)
+                batch = await self._backlog.next_batch(BATCH)
             await self._commit(batch)
             self._backlog.drop(batch)
+            committed = loop.time()
 
     async def _commit(self, batch: Sequence[Entry]) -> None:
         """Commit *batch*, however long it takes; halve it until the rows the database refuses stand alone."""

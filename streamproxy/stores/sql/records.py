@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from datetime import date, timedelta
 from typing import Any
 
@@ -18,14 +18,18 @@ from streamproxy.stores.sql.models import messages, usage
 
 _EPOCH = date(1970, 1, 1)
 _DAY_SECONDS = 86400
+# dataclasses.asdict copies deeply, at a hundred times the price.
+_OF_RECORD = tuple(field.name for field in fields(UsageRecord) if field.name != "usage")
+_OF_USAGE = tuple(field.name for field in fields(Usage))
+_OF_MESSAGE = tuple(field.name for field in fields(HistoryMessage))
 # Who speaks in a conversation.
 REMARK_ROLES = ("user", "assistant")
 
 
 def usage_row(record: UsageRecord) -> Fields:
     """The row of *record* in ``usage``."""
-    row = asdict(record)
-    tokens = row.pop("usage")
+    row = {name: getattr(record, name) for name in _OF_RECORD}
+    tokens = {name: getattr(record.usage, name) for name in _OF_USAGE}
     row["day"] = int(record.created // _DAY_SECONDS)
     row["end_reason"] = record.end_reason.value
     return {name: _storable(value) for name, value in (row | tokens).items()}
@@ -33,12 +37,12 @@ def usage_row(record: UsageRecord) -> Fields:
 
 def message_row(message: HistoryMessage) -> Fields:
     """The row of *message* in ``messages``."""
-    return {name: _storable(value) for name, value in asdict(message).items()}
+    return {name: _storable(getattr(message, name)) for name in _OF_MESSAGE}
 
 
 def _storable(value: Any) -> Any:
     """A client chooses model names and messages: NUL and lone surrogates, which no database stores, are replaced."""
-    if isinstance(value, str):
+    if isinstance(value, str) and not (value.isascii() and "\x00" not in value):
         return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
     return value
 
