@@ -20,6 +20,11 @@ from streamproxy.serving import ProxyServer
 
 log = logging.getLogger(__name__)
 
+# Python's own are made for programs that hold little: with 700 objects to a collection a worker under load runs one
+# every fourth request, many of them over all that its open streams hold. Measured with 20-event streams: a third of
+# the collector's time.
+GC_THRESHOLDS = (10_000, 20, 20)
+
 
 async def serve(start: Start, sockets: Sequence[socket], *, ready: Callable[[], None]) -> None:
     """Serve on *sockets* until SIGTERM or SIGINT, then drain; a second signal stops at once.
@@ -40,6 +45,7 @@ async def serve(start: Start, sockets: Sequence[socket], *, ready: Callable[[], 
         # What is alive now lives as long as the worker: the collector need not look at it again.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
         log.info("worker %d is ready", start.worker)
         ready()
         await stop.wait()

@@ -79,9 +79,13 @@ class Tokenizer:
         # A caller that is cancelled must not take the others' encoding with it.
         return await asyncio.shield(self._loads[name])
 
-    async def off_loop(self, subject: str | Sequence[Message], work: Callable[[], T]) -> T:
+    async def off_loop(self, subject: str | Sequence[Message] | int, work: Callable[[], T]) -> T:
         """What *work* returns: done in a thread when *subject*, which it counts, is long, else at once."""
-        return await in_thread_if_long(len(subject) if isinstance(subject, str) else text_length(subject), work)
+        if isinstance(subject, int):
+            size = subject
+        else:
+            size = len(subject) if isinstance(subject, str) else text_length(subject)
+        return await in_thread_if_long(size, work)
 
     def _load(self, name: str) -> TokenCounter:
         try:

@@ -16,7 +16,14 @@ import msgspec
 from streamproxy.domain.ports import Ledger, SessionStore
 from streamproxy.domain.sessions import EMPTY, SYSTEM_ROLES, Context, Message, SessionRef, Turn
 from streamproxy.domain.streams import HistoryMessage, Usage
-from streamproxy.domain.tokens import TokenCounters, count_message, count_messages, message_text
+from streamproxy.domain.tokens import (
+    SamplingCounter,
+    TokenCounters,
+    count_message,
+    count_messages,
+    message_text,
+    sampled_length,
+)
 from streamproxy.domain.truncation import Fitted, fit
 from streamproxy.errors import StoreUnavailableError
 from streamproxy.wire.chat import ChatRequest, Transcript
@@ -128,14 +135,15 @@ class Prompts:
         )
 
     async def answer_tokens(self, model: str, text: str) -> int:
-        """The size of an answer in tokens."""
-        counter = await self._counters.counter(model)
-        return await self._counters.off_loop(text, lambda: counter.count(text))
+        """The size of an answer in tokens; of a very long one about its size."""
+        counter = SamplingCounter(await self._counters.counter(model))
+        return await self._counters.off_loop(sampled_length((text,)), lambda: counter.count(text))
 
     async def turn_tokens(self, model: str, messages: Sequence[Message]) -> int:
-        """The size of a turn as it will be sent again."""
-        counter = await self._counters.counter(model)
-        return await self._counters.off_loop(messages, lambda: sum(count_message(m, counter) for m in messages))
+        """The size of a turn as it will be sent again; about its size where it is very long."""
+        counter = SamplingCounter(await self._counters.counter(model))
+        effort = sampled_length(map(message_text, messages))
+        return await self._counters.off_loop(effort, lambda: sum(count_message(m, counter) for m in messages))
 
     async def _fit(
         self, request: ChatRequest, context: Context, *, said: Sequence[Message], system: Message | None

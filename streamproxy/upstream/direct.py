@@ -23,7 +23,7 @@ LONGEST_HEAD = 1 << 18
 # Bytes that wait for a slow ``batch``; then the upstream is no longer read.
 MOST_WAITING = 1 << 17
 # How long a connection waits for the end of a body whose last event has come.
-LINGER_SECONDS = 1.0
+LINGER_SECONDS = 0.1
 
 
 class Head:

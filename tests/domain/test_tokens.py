@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamproxy.domain.sessions import Message
-from streamproxy.domain.tokens import TOKENS_PER_PICTURE, count_message, count_messages, message_text, text_length
+from streamproxy.domain.tokens import (
+    SAMPLED_CHARACTERS,
+    TOKENS_PER_PICTURE,
+    SamplingCounter,
+    count_message,
+    count_messages,
+    message_text,
+    sampled_length,
+    text_length,
+)
 from streamproxy.tokenizer import SHIPPED, EncodingCounter, EstimatingCounter, read_encoding
 
 # The example of OpenAI's cookbook, "How to count tokens with tiktoken", with what the API reported for it.
@@ -91,3 +100,15 @@ def test_a_picture_costs_its_fixed_price() -> None:
 @given(st.dictionaries(FIELDS, JSON))
 def test_a_message_of_any_shape_is_counted(message: Message) -> None:
     assert count_message(message, EstimatingCounter()) >= 4
+
+
+@pytest.mark.parametrize("kind", ["prose", "digits", "mixed"])
+def test_a_very_long_text_is_sampled_to_within_a_tenth(kind: str) -> None:
+    """Never exact, never far off; up to 20,000 characters exact."""
+    exact = EncodingCounter(read_encoding("o200k_base", SHIPPED))
+    prose = "The proxy relays what the model says, and counts what nobody has counted for it. "
+    digits = "".join(f"{n * 7919:09d} " for n in range(8000))
+    text = {"prose": prose * 900, "digits": digits, "mixed": prose * 400 + digits[:40_000]}[kind]
+    assert SamplingCounter(exact).count(text[:SAMPLED_CHARACTERS]) == exact.count(text[:SAMPLED_CHARACTERS])
+    assert abs(SamplingCounter(exact).count(text) / exact.count(text) - 1) < 0.1
+    assert sampled_length((text, "four")) < SAMPLED_CHARACTERS

@@ -59,6 +59,33 @@ def test_how_the_events_are_batched_and_when_they_are_read_changes_nothing(cuts:
     assert transcript.usage == ReportedUsage(3, 2, 0)
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"content": [{"type": "text", "text": "odd"}]},
+        {"content": "odd", "refusal": "no"},
+        {"content": "odd", "tool_calls": [{"index": 0, "id": "t", "function": {"name": "f", "arguments": "{}"}}]},
+        {"content": "odd", "tool_calls": None, "function_call": None, "reasoning_content": "hm"},
+        {"content": 7},
+        {"text": "odd"},
+        None,
+    ],
+)
+@pytest.mark.parametrize("place", [0, 7, 18, 19])
+def test_an_odd_event_among_many_plain_ones_changes_nothing_about_the_others(odd: Any, place: int) -> None:
+    """Many are read at once, and to the same end as one by one."""
+    frames = [chunk({"content": f"{n} "}) for n in range(20)]
+    frames[place] = chunk(odd, finish="length" if place == 19 else None)
+    one_by_one = Transcript()
+    for frame_ in frames:
+        one_by_one.add(frame_)
+        one_by_one.read()
+    at_once = said(b"".join(frames))
+    for read in (lambda t: t.text, lambda t: t.chunks, lambda t: t.message(), lambda t: t.reasoning):
+        assert read(at_once) == read(one_by_one)
+    assert at_once.finish_reason == one_by_one.finish_reason == ("length" if place == 19 else None)
+
+
 def test_an_answer_that_was_cut_keeps_what_was_said() -> None:
     transcript = said(*HELLO[:2])
     assert transcript.finish_reason is None

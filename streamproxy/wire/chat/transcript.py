@@ -7,7 +7,7 @@ unreadable and skipped, a field of the wrong type is as good as absent.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -42,9 +42,37 @@ class _Chunk(msgspec.Struct, gc=False):
     usage: Any = None
 
 
+class _PlainDelta(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """A delta that says text and nothing else."""
+
+    content: str | None = None
+    role: str | None = None
+    refusal: None = None
+    reasoning_content: None = None
+    reasoning: None = None
+    tool_calls: None = None
+    function_call: None = None
+
+
+class _PlainChoice(msgspec.Struct, gc=False):
+    delta: _PlainDelta
+    index: Literal[0]
+    finish_reason: None = None
+
+
+class _PlainChunk(msgspec.Struct, gc=False):
+    """What nearly all of a long answer consists of, so strict that whatever is more is none."""
+
+    choices: tuple[_PlainChoice]
+    usage: None = None
+
+
+# Behind the last events of text come the finish reason and the usage.
+_ENDING_EVENTS = 3
 _NOT_OURS = _Choice()
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _decoder = msgspec.json.Decoder(_Chunk)
+_plain_decoder = msgspec.json.Decoder(_PlainChunk)
 
 
 class Transcript:
@@ -138,11 +166,26 @@ class Transcript:
         if self._unread:
             frames = b"".join(self._unread)
             self._unread.clear()
-            for chunk in self._decoded(frames):
+            lines = frames.removesuffix(sse.DONE).removeprefix(b"data: ").replace(b"\n\ndata: ", b"\n").rstrip(b"\n")
+            for chunk in self._decoded(self._without_plain(lines)):
                 self._take(chunk)
 
-    def _decoded(self, frames: bytes) -> list[_Chunk]:
-        lines = frames.removesuffix(sse.DONE).removeprefix(b"data: ").replace(b"\n\ndata: ", b"\n")
+    def _without_plain(self, lines: bytes) -> bytes:
+        """Take the text of the plain chunks in front, all at once; return the lines that are left."""
+        end = len(lines)
+        for _ in range(_ENDING_EVENTS):
+            end = lines.rfind(b"\n", 0, max(end, 0))
+        if end <= 0:
+            return lines
+        try:
+            chunks = _plain_decoder.decode_lines(lines[:end])
+        except _UNREADABLE:
+            return lines
+        self._text += [text for chunk in chunks if (text := chunk.choices[0].delta.content)]
+        self._chunks += len(chunks)
+        return lines[end + 1 :]
+
+    def _decoded(self, lines: bytes) -> list[_Chunk]:
         try:
             return _decoder.decode_lines(lines)
         except _UNREADABLE:
