@@ -80,23 +80,32 @@ class Failover:
         """The first good outcome of *attempt*, else the error of the last one."""
         self._budget.earn()
         tried: set[str] = set()
+        avoid: set[str] = set()
         last: CallFailedError | None = None
         while True:
-            lease = await self._lease(offered, tried, attempts, last)
+            lease = await self._lease(offered, tried, avoid, attempts, last)
             try:
                 return await self.once(lease, attempt, attempts)
             except CallFailedError as failed:
                 last = failed
                 if not failed.same_key or attempts.number > 1:
                     tried.add(lease.candidate.key.id)
+                    if failed.failure.verdict is None:
+                        # Nothing was wrong with the key: the same may well happen to its neighbours.
+                        avoid.add(lease.candidate.upstream.name)
                 if not self._may_go_on(failed, attempts):
                     raise failed.failure.error from failed
 
     async def _lease(
-        self, offered: Sequence[Candidate], tried: Collection[str], attempts: Attempts, last: CallFailedError | None
+        self,
+        offered: Sequence[Candidate],
+        tried: Collection[str],
+        avoid: Collection[str],
+        attempts: Attempts,
+        last: CallFailedError | None,
     ) -> Lease:
         try:
-            return await self._keys.lease(offered, tried=tried, tokens=attempts.tokens)
+            return await self._keys.lease(offered, tried=tried, avoid=avoid, tokens=attempts.tokens)
         except NoKeyAvailableError as none_left:
             if last is None or (last.failure.verdict is not None and last.failure.verdict.state in _LASTING):
                 raise none_left from last

@@ -132,12 +132,13 @@ class KeyPool:
         offered: Sequence[Candidate],
         *,
         tried: Collection[str] = (),
+        avoid: Collection[str] = (),
         tokens: Callable[[], Awaitable[int]] | None = None,
     ) -> Lease:
         """The best available of *offered*; NoKeyAvailableError with retry_after when there is none.
 
         *tokens* counts what the call may use, for keys with a token window. A retry (something was *tried*) takes
-        a key that has proved itself, where there is one.
+        a key of another upstream than those to *avoid* (names), and one that has proved itself, where there are such.
         """
         while True:
             now = self._clock()
@@ -145,6 +146,7 @@ class KeyPool:
             if not free:
                 raise self._none_left(offered)
             if tried:
+                free = [c for c in free if c.upstream.name not in avoid] or free
                 free = [c for c in free if self.book.proved(c.key.id)] or free
             candidate = choose(free, running=self._running, on_trial=self._on_trial(now), random=self._random)
             if candidate is None:

@@ -8,25 +8,31 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import zlib
 from dataclasses import dataclass
 
 import pytest
 
 from tests.support.http import DONE
 from tests.support.steps import (
+    Answer,
     Step,
     chunk_of,
     completion_of,
+    done,
+    drip,
     drop,
     error_of,
     event,
     fin,
+    finish,
     gate,
     head,
     raw,
     reply,
     say,
     stall,
+    usage,
     wire,
 )
 from tests.upstreams.conftest import QUESTION, Witness
@@ -35,6 +41,17 @@ CANARY = "canary-8c1d"
 CHUNK = json.dumps(chunk_of({"content": "x"})).encode()
 PACKED = gzip.compress(json.dumps(completion_of("x" * 5000)).encode())
 STREAMED = pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+
+
+def closing(*steps: Step) -> Step:
+    """The body of an answer whose head was written by hand: it ends with the connection."""
+
+    async def step(answer: Answer) -> None:
+        answer.started, answer.framing = True, "close"
+        for part in steps:
+            await part(answer)
+
+    return step
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +186,8 @@ AFTER: dict[str, tuple[tuple[Step, ...], tuple[str, ...], str | None]] = {
     "U4 silence inside an event": ((raw(b"data: " + CHUNK[:30]), stall()), ("upstream_idle_timeout",), None),
     "U7 a bad chunk": ((wire(b"zzz\r\nboom\r\n"),), NO_HTTP, None),
     "U8 half JSON": ((raw(b"data: " + CHUNK[:30] + b"\n\n"), stall()), ("upstream_malformed",), None),
+    "U8 HTML": ((raw(b"data: <html>\n\n"), stall()), ("upstream_malformed",), None),
+    "U14 a line of 5 MB": ((raw(b"data: " + b"a" * 5_000_000), stall()), ("upstream_event_too_large",), None),
     "U9 too many": ((said("rate_limit_exceeded"), stall()), ("upstream_error_event",), "cooling"),
     "U9 too many, by number": ((said(429), stall()), ("upstream_error_event",), "cooling"),
     "U10 a dead key": ((said("invalid_api_key"), stall()), ("upstream_error_event",), "disabled"),
@@ -196,6 +215,54 @@ async def test_after_the_first_event_there_is_no_second_try(
     assert outcome.row["completion_tokens"] > 0
     assert outcome.row["estimated"] == 1
     assert outcome.session == [QUESTION, "Half an"]
+
+
+async def test_a_packed_stream_that_is_cut_is_no_whole_answer(witness: Witness) -> None:
+    """U6, after the first event: a cut gzip body may end as cleanly as a whole one."""
+    packer = zlib.compressobj(wbits=31)
+    first = b"data: " + json.dumps(chunk_of({"content": "Half an"})).encode() + b"\n\n"
+    packed = packer.compress(first) + packer.flush(zlib.Z_SYNC_FLUSH)
+    witness.upstream.once(head(content_encoding="gzip", framing="close"), raw(packed), fin())
+    outcome = await witness.ask(stream=True)
+    assert outcome.reply.status == 200
+    assert outcome.code in {"upstream_incomplete", *LOST, *NO_HTTP}
+    assert outcome.reply.frames()[-1] == DONE
+    assert (outcome.requests, outcome.session) == (1, [QUESTION, "Half an"])
+    assert outcome.row is not None
+    assert (outcome.row["end_reason"], outcome.row["error_code"]) == ("upstream_error", outcome.code)
+
+
+NOISE = b"id: 7\r\nevent: admin\r\nretry: 1\r\n: ping\r\n\r\n: ping\r\rdata:\n\n"
+ODD: dict[str, tuple[Step, ...]] = {
+    "U15 a byte a packet": (drip(), say("All "), say("你好"), finish(), usage(7, 5), done()),
+    "U17 ids, names, pauses and comments": (
+        raw(NOISE),
+        say("All "),
+        raw(NOISE),
+        say("你好"),
+        finish(),
+        usage(7, 5),
+        done(),
+    ),
+    "U19 many cookies, a long field": (
+        wire(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n"),
+        wire(b"Set-Cookie: a=b\r\n" * 1000 + b"Content-Security-Policy: " + b"x" * 9000 + b"\r\n\r\n"),
+        closing(say("All "), say("你好"), finish(), usage(7, 5), done()),
+    ),
+}
+
+
+@pytest.mark.parametrize("script", ODD.values(), ids=ODD.keys())
+async def test_what_is_only_odd_is_a_good_answer(witness: Witness, script: tuple[Step, ...]) -> None:
+    """Told, billed and remembered as any other, at the first attempt."""
+    witness.upstream.once(*script)
+    outcome = await witness.ask(stream=True)
+    assert (outcome.reply.status, outcome.code, outcome.requests) == (200, None, 1)
+    assert outcome.reply.text() == "All 你好"
+    assert outcome.session == [QUESTION, "All 你好"]
+    assert not outcome.states
+    assert outcome.row is not None
+    assert (outcome.row["end_reason"], outcome.row["completion_tokens"], outcome.row["attempts"]) == ("finish", 5, 1)
 
 
 async def test_the_upstreams_words_on_the_callers_request_are_passed_on_in_the_stream_too(witness: Witness) -> None:
