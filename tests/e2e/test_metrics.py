@@ -18,6 +18,8 @@ from tests.support.processes import readiness
 from tests.support.steps import done, finish, gate, say
 from tests.support.upstream import ScriptedUpstream
 
+# Seconds; a busy machine takes long to start a worker.
+PATIENCE = 40
 CHAT = {"gen_ai_operation_name": "chat", "gen_ai_provider_name": "openai"}
 
 
@@ -54,7 +56,7 @@ class Both:
         async def same() -> bool:
             return [await metric(client, name, **labels) for client in self.clients] == [wanted, wanted]
 
-        await until(same, f"both workers say {wanted} {name}")
+        await until(same, f"both workers say {wanted} {name}", PATIENCE)
 
     async def now(self, name: str, **labels: str) -> float:
         """What both workers say, once they say the same."""
@@ -63,7 +65,7 @@ class Both:
             told = {await metric(client, name, **labels) for client in self.clients}
             return (told.pop(),) if len(told) == 1 else None
 
-        (value,) = await until(same, f"both workers agree on {name}")
+        (value,) = await until(same, f"both workers agree on {name}", PATIENCE)
         return float(value)
 
 
@@ -116,7 +118,7 @@ async def test_running_streams_are_summed_and_die_with_their_worker(
         await stream.frame()
     await both.agree(2, "streamproxy_streams_running")
     kill(server.pid_serving(streams[0]))
-    await until(lambda: readiness(server.ports[0])[0] == 200, "the worker is back", 20)
+    await until(lambda: readiness(server.ports[0])[0] == 200, "the worker is back", PATIENCE)
     await both.agree(1, "streamproxy_streams_running")
     await both.agree(2, "streamproxy_workers")
     end.set()

@@ -64,7 +64,7 @@ class Collector:
             await until(
                 lambda: found if len(found := [s for s in self.spans if s.trace_id == trace_id]) >= count else None,
                 f"{count} spans of {trace_id}",
-                15,
+                40,
             )
         )
 
