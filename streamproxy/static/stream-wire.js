@@ -12,6 +12,13 @@ const PASSING = new Set([0, 408, 425, 429, 500, 502, 503, 504]);
  * `code` is the server's; it is empty where something in front of the server answered. `retryAfter` is in seconds.
  */
 export class StreamError extends Error {
+  status = 0;
+  code = "";
+  /** @type {number | null} */
+  retryAfter = null;
+  requestId = "";
+  final = false;
+
   /** @param {{message?: string, status?: number, code?: string, retryAfter?: number | null, requestId?: string, final?: boolean}} fields */
   constructor({ message, status = 0, code = "", retryAfter = null, requestId = "", final = false }) {
     super(message || code || `status ${status}`);
@@ -91,6 +98,7 @@ export class Wire {
     const source = new EventSource(url);
     const watch = new Watch(signal);
     const events = [];
+    /** @type {(value?: unknown) => void} */
     let wake = () => {};
     for (const name of ["message", "done", "failed"]) {
       source.addEventListener(name, ({ data, lastEventId }) => {
@@ -164,7 +172,13 @@ class Watch {
   }
 }
 
-/** fetch with a bearer, if any, that throws a StreamError for every answer that is no good one. */
+/**
+ * fetch with a bearer, if any, that throws a StreamError for every answer that is no good one.
+ *
+ * @param {string | URL} url
+ * @param {RequestInit} [options]
+ * @param {string | null} [bearer]
+ */
 export async function call(url, { headers, ...options } = {}, bearer = null) {
   const credential = bearer ? { Authorization: `Bearer ${bearer}` } : {};
   let response;

@@ -145,7 +145,9 @@ export class ChatStream {
   }
 
   async *[Symbol.asyncIterator]() {
+    /** @type {Chunk[]} */
     const chunks = [];
+    /** @type {(value?: unknown) => void} */
     let wake = () => {};
     const listener = (chunk) => {
       if (chunk !== null) chunks.push(chunk);
@@ -221,7 +223,7 @@ export class ChatStream {
 
   /** Wait, but no longer than until the browser is online again, somebody hurries or nobody wants to read any more. */
   #rest(pause) {
-    return new Promise((resolve) => {
+    return new Promise((/** @type {(value?: unknown) => void} */ resolve) => {
       const over = () => {
         clearTimeout(timer);
         globalThis.removeEventListener?.("online", over);

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from playwright.async_api import Page
 
-from tests.frontends.build import install
+from tests.browser.packages import MODULES, install
 
 SERIOUS = ("serious", "critical")
 
 
 async def serious_faults(page: Page) -> list[str]:
     """The serious and critical ones, each with the elements at fault."""
-    await page.evaluate((install() / "axe-core" / "axe.min.js").read_text())
+    install()
+    await page.evaluate((MODULES / "axe-core" / "axe.min.js").read_text())
     # What fades in has no colour of its own yet.
     await page.evaluate("Promise.all(document.getAnimations().map((a) => a.finish()))")
     result = await page.evaluate("axe.run(document, {resultTypes: ['violations']})")

@@ -80,7 +80,6 @@ async def test_no_state_of_the_page_has_a_serious_fault(
     site: Site, page: Page, witness: Witness, theme: Literal["light", "dark"]
 ) -> None:
     """At three widths in both themes, nothing is wider than the screen; each is kept as a picture."""
-    axe.install()
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     witness.forgive("401|502")
     await page.emulate_media(color_scheme=theme, reduced_motion="reduce")

@@ -58,7 +58,6 @@ async def test_the_panels_tell_what_happened_and_have_no_serious_fault(
     site: Site, page: Page, witness: Witness, theme: Literal["light", "dark"]
 ) -> None:
     """Usage, a failure, keys, users and limits, at three widths in both themes, each kept as a picture."""
-    axe.install()
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     witness.forgive("401")
     (person,) = await site.server.people(1)
