@@ -49,8 +49,9 @@ setup: .venv/dev.stamp ## install the development environment into .venv
 	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e '.[embedded,postgresql,otel,test,dev]'
 	@touch $@ .venv/run.stamp
 
-soak: setup setup-servers ## the long profile: hundreds of fault programs
+soak: setup setup-servers ## the long profile: hundreds of fault programs, every fault twenty times (an hour)
 	SOAK_EXAMPLES=$${SOAK_EXAMPLES:-300} $(BIN)/python -m pytest -q -n 0 tests/streams/test_survival.py
+	SOAK_EXAMPLES=$${SOAK_EXAMPLES:-300} $(BIN)/python -m pytest -q -n 0 -s tests/faults
 
 soak-streams: setup setup-servers ## 100 new resumable streams a second for a minute, 30 % of the readers dropped
 	$(BIN)/python -m tests.streams.churn $(ARGS)

@@ -43,6 +43,17 @@ async def test_leaving_before_the_first_byte_closes_the_upstream(
         await request.left
 
 
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+async def test_closing_one_half_is_leaving(patient: Client, upstream: ScriptedUpstream, *, stream: bool) -> None:
+    """Nobody can tell a client that only says nothing more from one that is gone; docs/operation.md says so."""
+    upstream.script(stall())
+    connection = await patient.open_chat(stream=stream)
+    request = await upstream.request()
+    connection.half_close()
+    async with asyncio.timeout(BOUND):
+        await request.left
+
+
 @both_ways
 async def test_leaving_in_the_middle_closes_the_upstream(
     patient: Client, upstream: ScriptedUpstream, leave: Callable[[Connection], None]

@@ -132,6 +132,7 @@ async def everything_asked(site: Site, caller: Callable[[str | None], Client], u
             upstream.script(*script)
             await family_a(what, caller((bearer, token)[number % 2]), canaries)
             await older_systems(what, name, token, caller(bearer), canaries)
+        await signing_in("wrong", name, caller(None), canaries)
         upstream.script(*scripts(canaries)["good"])
         await family_b(caller(bearer), canaries)
 
@@ -167,10 +168,7 @@ async def older_systems(what: str, name: str, token: str, client: Client, canari
     plant = canaries.plant
     asked: list[tuple[str, str, object]] = [
         ("POST", "/message", {"msg": plant("prompt"), "openid": f"openid-{name}"}),
-        ("POST", "/token", {"u": name, "p": plant("wrong password")}),
-        ("POST", "/token", {"username": name, "password": plant("wrong password")}),
         ("GET", f"/api?q={plant('prompt')}", None),
-        ("POST", "/user/", {"username": name, "email": f"{plant('header')}@x.y", "password": plant("password")}),
         ("POST", "/llm/message", {"message": plant("prompt")}),
         ("POST", "/pro/chat/completions", {"apiKey": token, "sessionId": "s", "content": plant("prompt")}),
         ("POST", "/pro/chat/completions", {"apiKey": plant("wrong key"), "sessionId": "s", "content": plant("prompt")}),
@@ -180,6 +178,17 @@ async def older_systems(what: str, name: str, token: str, client: Client, canari
     for method, path, body in asked:
         answer = await client.ask(method, path, body)
         canaries.take_answer(f"{path.partition('?')[0]}, upstream {what}", answer)
+
+
+async def signing_in(what: str, name: str, client: Client, canaries: Canaries) -> None:
+    plant = canaries.plant
+    asked: list[tuple[str, object]] = [
+        ("/token", {"u": name, "p": plant("wrong password")}),
+        ("/token", {"username": name, "password": plant("wrong password")}),
+        ("/user/", {"username": name, "email": f"{plant('header')}@x.y", "password": plant("password")}),
+    ]
+    for path, body in asked:
+        canaries.take_answer(f"{path}, {what}", await client.ask("POST", path, body))
 
 
 async def administered(site: Site, caller: Callable[[str | None], Client]) -> None:
@@ -209,6 +218,7 @@ async def outages(site: Site, caller: Callable[[str | None], Client], upstream: 
         for _ in range(2):
             await family_a("good, without SQL", caller(token), site.canaries)
             await older_systems("good, without SQL", name, token, caller(bearer), site.canaries)
+            await signing_in("without SQL", name, caller(None), site.canaries)
         await asyncio.to_thread(site.postgres.launch)
 
 

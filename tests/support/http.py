@@ -171,6 +171,10 @@ class Connection:
         """Close as a browser tab does: FIN."""
         self._sock.close()
 
+    def half_close(self) -> None:
+        """Say that nothing more will be sent, and go on reading: FIN in one direction."""
+        self._sock.shutdown(socket.SHUT_WR)
+
     def reset(self) -> None:
         """Close as a crash does: RST."""
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
