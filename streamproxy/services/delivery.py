@@ -1,18 +1,20 @@
 """An answer on its way to one client, without a task between a read from the upstream and a write to the client.
 
 Each batch is looked at by the relay and written within the callback that brought it. A client that takes no more
-stops the reading of its own upstream and of no other. Where events must be looked at one by one (``guards``), or
-several read one stream, the exchange's ``frames`` are the way.
+stops the reading of its own upstream and of no other. Where a guard has to ask somebody before events may pass, they
+are held until it has. Who keeps a stream for several readers takes the exchange's ``frames`` instead.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from streamproxy.errors import UpstreamError
 from streamproxy.services.calls import Answer
 from streamproxy.services.deadlines import Deadlines
+from streamproxy.services.guards import Guards
 
 
 class FrameWriter(Protocol):
@@ -26,31 +28,56 @@ class FrameWriter(Protocol):
 
 
 class Delivery:
-    """One answer, one client."""
+    """One answer, one client. *passed* gives what the guards let pass, where there are *guards*."""
 
-    def __init__(self, answer: Answer, client: FrameWriter, deadlines: Deadlines) -> None:
+    def __init__(
+        self,
+        answer: Answer,
+        client: FrameWriter,
+        deadlines: Deadlines,
+        *,
+        guards: Guards | None,
+        passed: Callable[[bytes], Awaitable[bytes]],
+    ) -> None:
         self._reply = answer.reply
         self._relay = answer.relay
-        self._first = answer.frames
+        self._held = answer.frames
         self._client = client
         self._deadlines = deadlines
+        self._guards = guards
+        self._passed = passed
 
     async def run(self) -> None:
         """All but the ending. What the upstream does wrong is in the relay afterwards."""
+        relay = self._relay
         try:
-            self._write(self._first)
-            if not (self._relay.ended or self._relay.failure):
+            while self._held:
+                await self._send_held()
+                if relay.ended or relay.failure or (self._guards is not None and self._guards.stopped_by is not None):
+                    return
                 await self._reply.pour(self._take)
-            self._relay.finish_input()
+            relay.finish_input()
         except UpstreamError as error:
-            self._relay.break_off(error)
+            relay.break_off(error)
 
     def _take(self, batch: bytes) -> bool:
         relay = self._relay
         frames = relay.feed(batch)
         if frames:
+            if self._guards is not None and not self._guards.covers(frames):
+                self._held = frames
+                return False
             self._write(frames)
         return not (relay.ended or relay.failure)
+
+    async def _send_held(self) -> None:
+        """The first frames, and those for which a guard had to ask somebody."""
+        frames, self._held = self._held, b""
+        frames = await self._passed(frames)
+        if frames:
+            self._deadlines.pause()
+            await self._client.send(frames)
+            self._deadlines.touch()
 
     def _write(self, frames: bytes) -> None:
         behind = self._client.write(frames)

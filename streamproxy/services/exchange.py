@@ -184,11 +184,9 @@ class Exchange:
         """The answer to *client*, the ending included, as it comes. Raises nothing of the upstream's."""
         answer, deadlines = self._begun()
         self._guards = await self._make_guards()
-        if self._guards is None:
-            await Delivery(answer, client, deadlines).run()
-        else:
-            async for frames in self._in_batches(answer, deadlines):
-                await client.send(frames)
+        await Delivery(answer, client, deadlines, guards=self._guards, passed=self._passed).run()
+        if frames := await self._passed(b"", last=True):
+            await client.send(frames)
         await client.send(await self._last_frames(answer))
 
     async def frames(self) -> AsyncGenerator[bytes, None]:
@@ -273,7 +271,7 @@ class Exchange:
             guards.append(words)
         if reserved is not None and self.prompt is not None:
             budget = AnswerBudget(
-                count=lambda text: parts.prompts.answer_tokens(request.model, text),
+                count=(await parts.prompts.counter(request.model)).count,
                 allowance=max(reserved - await parts.prompts.tokens(request, self.prompt), 0),
                 extend=self._holding.extend,
             )

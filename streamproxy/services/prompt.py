@@ -18,6 +18,7 @@ from streamproxy.domain.sessions import EMPTY, SYSTEM_ROLES, Context, Message, S
 from streamproxy.domain.streams import HistoryMessage, Usage
 from streamproxy.domain.tokens import (
     SamplingCounter,
+    TokenCounter,
     TokenCounters,
     count_message,
     count_messages,
@@ -133,6 +134,10 @@ class Prompts:
             completion_tokens=await self.answer_tokens(request.model, said),
             estimated=True,
         )
+
+    async def counter(self, model: str) -> TokenCounter:
+        """What counts the tokens of *model*'s texts."""
+        return await self._counters.counter(model)
 
     async def answer_tokens(self, model: str, text: str) -> int:
         """The size of an answer in tokens; of a very long one about its size."""

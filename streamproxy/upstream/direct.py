@@ -127,6 +127,7 @@ class DirectReply(asyncio.Protocol):
             while (data := await self.batch()) and take(data):
                 await self._unpaused()
             return
+        self.resume()
         data = self._taken()
         if data and not take(data):
             return
