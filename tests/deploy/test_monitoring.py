@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
-from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.metrics import Histogram, MetricWrapperBase
+from prometheus_client.utils import floatToGoString
 
 from streamproxy.metrics import Metrics
 from tests.deploy.files import DEPLOY
@@ -104,6 +105,30 @@ def test_every_metric_is_in_the_operators_table() -> None:
     text = (DEPLOY.parent / "docs" / "operation.md").read_text()
     told = set(re.findall(r"`((?:streamproxy|gen_ai)_[a-z_]+)", text)) - GEN_AI_LABELS
     assert told == {name + ("_total" if kind == "counter" else "") for name, kind, _ in _instruments()}
+
+
+def test_every_alert_rings_on_a_bad_day_and_not_on_a_good_one() -> None:
+    """Prometheus' own simulation; an alert that cannot ring would be missed here."""
+    cases = Path(__file__).parent / "alerts.yml"
+    run = _promtool("test", "rules", str(cases))
+    assert run.returncode == 0, run.stdout + run.stderr
+    bad, good = yaml.safe_load(cases.read_text())["tests"]
+    alerts = {rule["alert"] for rule in _rules() if "alert" in rule}
+    assert {case["alertname"] for case in bad["alert_rule_test"] if case["exp_alerts"]} == alerts
+    assert {case["alertname"] for case in good["alert_rule_test"] if not case["exp_alerts"]} == alerts
+
+
+def test_a_bucket_that_is_named_is_one() -> None:
+    """``le`` is compared as text: "10" is nobody's bound where the bound is spelled "10.0"."""
+    bounds = {
+        f"{instrument._name}_bucket": {floatToGoString(bound) for bound in instrument._upper_bounds}
+        for instrument in Metrics()._registry._collector_to_names
+        if isinstance(instrument, Histogram)
+    }
+    named = [found for text in _expressions() for found in re.findall(r'(\w+)\{[^}]*le="([^"]+)"', text)]
+    assert named
+    for name, bound in named:
+        assert bound in bounds[name], f"{name} has no bucket {bound}"
 
 
 def test_alerts_say_how_bad_and_what_to_do() -> None:
