@@ -29,10 +29,10 @@ PICTURE = ROOT / "docs" / "typewriter.gif"
 WIDTH, HEIGHT = 880, 560
 QUESTION = "What are you?"
 MOST_BYTES = 1_500_000
-FRAME_SECONDS = 0.12
+FRAME_SECONDS = 0.08
 LAST_SECONDS = 3.0
 # Letters on paper need few; the fewer, the smaller the file.
-COLOURS = 48
+COLOURS = 64
 
 
 @dataclass(frozen=True, slots=True)
