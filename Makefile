@@ -96,5 +96,6 @@ setup-servers:
 	@tests/install-servers.sh
 
 clean: ## remove what was built; data/ stays
-	rm -rf .venv .venv-audit build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-audit build *.egg-info .mypy_cache .ruff_cache .pytest_cache \
+	  tests/frontends/{node_modules,dist,.lock} tests/sdk/node/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
