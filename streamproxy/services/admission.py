@@ -85,8 +85,9 @@ class Admission:
     async def _ask(self, ask: Ask) -> Decision | None:
         """The store's decision, None for "admit without counting".
 
-        Redis is taken for away only after several tries, which is when the breaker opens: one slow answer, or a
-        moment in which this worker itself was busy, must not have the local count admit what Redis has refused.
+        Redis is taken for away only when the breaker opens, after several tries or one that met nothing but silence:
+        one slow answer among others, or a moment in which this worker itself was busy, must not have the local count
+        admit what Redis has refused.
         """
         for attempt in range(TRIES):
             try:
