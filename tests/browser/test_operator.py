@@ -19,6 +19,12 @@ from tests.support.steps import done, drop, finish, gate, say, usage
 PASSWORD = "correct horse battery"
 
 
+@pytest.fixture(scope="module")
+def site_settings() -> dict[str, str]:
+    """A few keys: the list of all that other tests plant is long."""
+    return {"UPSTREAM__API_KEYS": "sk-planted-operator-1,sk-planted-operator-2,sk-planted-operator-3"}
+
+
 async def sign_in(site: Site, page: Page, name: str, role: Role) -> None:
     """Make the account, and sign in with it as a person does."""
     async with site.server.accounts() as accounts:
