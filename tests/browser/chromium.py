@@ -21,6 +21,8 @@ SWITCHES = (
     "--disable-component-update",
     "--disable-sync",
     "--disable-dev-shm-usage",
+    # As on phones: they take no width, and pictures of whole pages are as wide as the page.
+    "--hide-scrollbars",
     "--force-color-profile=srgb",
     "--remote-debugging-port=0",
 )

@@ -95,5 +95,5 @@ async def test_no_state_of_the_page_has_a_serious_fault(
             await page.screenshot(path=SCREENSHOTS / f"chat-{state.__name__}-{width}-{theme}.png")
             faults = await axe.serious_faults(page)
             assert not faults, f"{state.__name__} at {width}: {faults}"
-            wide = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            wide = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
             assert wide <= 0, f"{state.__name__} at {width} is {wide} px too wide"

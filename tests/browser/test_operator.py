@@ -86,5 +86,5 @@ async def test_the_panels_tell_what_happened_and_have_no_serious_fault(
         await page.set_viewport_size({"width": width, "height": HEIGHTS[width]})
         await page.screenshot(path=SCREENSHOTS / f"operator-{width}-{theme}.png", full_page=True)
         assert await axe.serious_faults(page) == []
-        wide = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        wide = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert wide <= 0, f"{wide} px too wide at {width}"
