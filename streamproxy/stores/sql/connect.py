@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncIterator, Iterator
+import sqlite3
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from streamproxy.errors import ConfigurationError
 from streamproxy.stores.sql.faults import translated
+from streamproxy.stores.sql.lookups import Lookups, Query
 
 # Connections of one worker process. A ledger writer and a few short reads need no more, and
 # workers x 10 must stay below PostgreSQL's default of 100.
@@ -46,6 +48,7 @@ class Database:
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
         self._writing = engine.execution_options(writes=True)
+        self._lookups = Lookups(engine) if engine.dialect.name == "sqlite" else None
 
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -65,12 +68,23 @@ class Database:
             async with self._writing.begin() as connection:
                 yield connection
 
+    async def look_up(self, query: Query, **values: Any) -> Sequence[Sequence[Any]]:
+        """The rows of a query that is made once and asked often; *values* are its parameters."""
+        if self._lookups is not None:
+            with contextlib.suppress(sqlite3.Error):
+                # What is wrong with the database is found out below, and told as ever.
+                return await self._lookups.rows(query, values)
+        async with self.read() as connection:
+            return [*(await connection.execute(query.statement, values))]
+
     async def ping(self) -> None:
         """Return when the database answers; StoreUnavailableError otherwise."""
         async with self.read() as connection:
             await connection.execute(text("SELECT 1"))
 
     async def close(self) -> None:
+        if self._lookups is not None:
+            await self._lookups.close()
         await self.engine.dispose()
 
 

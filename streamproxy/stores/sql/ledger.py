@@ -94,8 +94,11 @@ class SqlLedger:
         self, user_id: str, *, session_id: str | None = None, limit: int = 200
     ) -> Sequence[HistoryMessage]:
         """The newest *limit* messages of the user (of one session when given), oldest first."""
+        if session_id is not None:
+            asked = {"user_id": user_id, "session_id": session_id, "limit": limit}
+            return records.session_messages(await self._database.look_up(records.OF_SESSION, **asked))
         async with self._database.read() as connection:
-            return await records.read_history(connection, user_id, session_id=session_id, limit=limit)
+            return await records.read_history(connection, user_id, limit=limit)
 
     async def usage_by_day(self, user_id: str, *, since: float, until: float = math.inf) -> Sequence[UsageSummary]:
         """One summary a UTC day and model, by day, of streams that began from *since* to before *until* (epoch)."""

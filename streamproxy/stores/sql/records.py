@@ -7,13 +7,14 @@ from dataclasses import fields
 from datetime import date, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, RowMapping, cast, func, insert, select, update
+from sqlalchemy import ColumnElement, Integer, RowMapping, bindparam, cast, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamproxy.domain.ports import UsageSummary
 from streamproxy.domain.streams import EndReason, HistoryMessage, Usage, UsageRecord
 from streamproxy.stores.sql.backlog import Entry, Fields
+from streamproxy.stores.sql.lookups import Query
 from streamproxy.stores.sql.models import messages, usage
 
 _EPOCH = date(1970, 1, 1)
@@ -62,20 +63,34 @@ async def read_history(
     connection: AsyncConnection,
     user_id: str,
     *,
-    session_id: str | None = None,
     roles: Sequence[str] = (),
     limit: int,
 ) -> list[HistoryMessage]:
     """The newest *limit* messages, of *roles* when given, oldest first."""
     columns = [messages.c[field.name] for field in fields(HistoryMessage)]
     query = select(*columns).where(messages.c.user_id == user_id)
-    if session_id is not None:
-        query = query.where(messages.c.session_id == session_id)
     if roles:
         query = query.where(messages.c.role.in_(roles))
     newest = (messages.c.created.desc(), messages.c.stream_id.desc(), messages.c.position.desc())
     rows = await connection.execute(query.order_by(*newest).limit(limit))
     return [HistoryMessage(*row) for row in reversed(rows.all())]
+
+
+def _of_session() -> Query:
+    columns = [messages.c[field.name] for field in fields(HistoryMessage)]
+    newest = (messages.c.created.desc(), messages.c.stream_id.desc(), messages.c.position.desc())
+    session = (messages.c.user_id == bindparam("user_id")) & (messages.c.session_id == bindparam("session_id"))
+    return Query(select(*columns).where(session).order_by(*newest).limit(bindparam("limit")))
+
+
+# Asked for the first turn of every session.
+OF_SESSION = _of_session()
+
+
+def session_messages(rows: Sequence[Sequence[Any]]) -> list[HistoryMessage]:
+    """The rows of ``OF_SESSION``, oldest first."""
+    # SQLite has no booleans.
+    return [HistoryMessage(*[*values, bool(complete)]) for *values, complete in reversed(rows)]
 
 
 async def read_record(connection: AsyncConnection, stream_id: str) -> UsageRecord | None:
