@@ -6,7 +6,7 @@ HOST ?= 127.0.0.1
 PORT ?= 8888
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types layers soak soak-streams docs fuzz-api audit image-check fuzz bench bench-quick profile soak-load newcomer picture setup-run setup setup-servers clean
+.PHONY: help run test test-plain check lint types layers soak soak-streams docs fuzz-api audit image-check fuzz bench bench-quick profile soak-load newcomer picture setup-run setup setup-servers clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -17,7 +17,12 @@ run: setup-run ## serve the chat page on http://127.0.0.1:8888/ with embedded de
 test: setup setup-servers ## install what the tests need and run them all
 	$(BIN)/python -m pytest -q $(ARGS)
 
-check: setup lint types layers test ## lint, types, import contracts and tests
+PLAIN := tests/contract/test_stream_frames.py tests/contract/test_leaving.py tests/contract/test_usage_chunks.py
+
+test-plain: setup setup-servers ## the stream's contract on Tornado's and aiohttp's usual ways; all of it: PLAIN=tests/contract
+	TEST_SHORTCUTS=false $(BIN)/python -m pytest -q $(PLAIN)
+
+check: setup lint types layers test test-plain ## lint, types, import contracts and tests
 
 lint: setup ## ruff: rules and formatting
 	$(BIN)/ruff check .

@@ -8,12 +8,13 @@ timer, which writes nothing while a write is under way. Why no ``id:``, ``event:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
 from tornado.http1connection import HTTP1Connection
-from tornado.iostream import IOStream
+from tornado.iostream import IOStream, StreamClosedError
 from tornado.web import RequestHandler
 
 from streamproxy.handlers.clientsocket import ClientSocket, client_socket
@@ -107,7 +108,9 @@ class EventStream:
 
     async def _drained(self) -> None:
         if self._pending is not None and self._socket.writing():
-            await self._pending
+            # A client that is gone is the handler's on_connection_close to tell, which cancels who waits here.
+            with contextlib.suppress(StreamClosedError):
+                await self._pending
         self._pending = None
 
     def _open(self) -> None:

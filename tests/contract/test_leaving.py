@@ -88,6 +88,20 @@ async def test_leaving_while_tokens_flow_closes_the_upstream(
 
 
 @both_ways
+async def test_leaving_while_the_socket_is_full_closes_the_upstream(
+    patient: Client, upstream: ScriptedUpstream, leave: Callable[[Connection], None]
+) -> None:
+    """The proxy waits for this client to read; that it leaves instead is no fault of anybody's."""
+    upstream.script(*(say("x" * 60_000) for _ in range(300)), finish(), done())
+    stream = await patient.open_chat()
+    request = await upstream.request()
+    await stream.head()
+    leave(stream)
+    async with asyncio.timeout(BOUND):
+        await request.left
+
+
+@both_ways
 @pytest.mark.parametrize("phase", ["before the first token", "in the middle", "whole"])
 async def test_a_byte_behind_the_request_delays_it_by_a_heartbeat_at_most(
     brisk: Client, upstream: ScriptedUpstream, leave: Callable[[Connection], None], phase: str
