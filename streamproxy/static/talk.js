@@ -5,12 +5,11 @@
  * stopped or broke off is kept there as far as it was said. Where the page is left, the answer goes on without it.
  */
 
-import { AnswerView } from "./answer.js";
 import * as api from "./api.js";
 import { notesOf, pictureOf, textOf } from "./notes.js";
-import { QuestionView } from "./question.js";
 import { resumeStream, startStream, StreamError } from "./stream.js";
 import { plainly, texts } from "./texts.js";
+import { Turn } from "./turn.js";
 import { make } from "./view.js";
 
 export class Talk {
@@ -129,26 +128,21 @@ export class Talk {
     };
   }
 
+  /** A turn at the end, or before an element: one of the past that was not shown yet. */
   #addTurn(text, { editable = true, streamId = "", before = null } = {}) {
-    const turn = { text, streamId, ending: null };
-    turn.question = new QuestionView(text, {
-      onEdit: editable ? (better) => this.#again(turn, better) : null,
-      hasLater: () => this.#turns.at(-1) !== turn,
+    const turn = new Turn(text, {
+      streamId,
+      onEdit: editable ? (edited, better) => this.#again(edited, better) : null,
+      hasLater: (asked) => this.#turns.at(-1) !== asked,
+      onGrow: () => this.#page.grown(this),
     });
-    turn.answer = new AnswerView({ onGrow: () => this.#page.grown(this) });
-    turn.take = (chunk) => {
-      const { delta = {}, finish_reason: ending } = chunk.choices?.[0] ?? {};
-      turn.ending = ending ?? turn.ending;
-      if (delta.content || delta.refusal) turn.answer.say(delta.content || delta.refusal);
-      else if (delta.reasoning_content || delta.reasoning) turn.answer.think();
-    };
-    const elements = [turn.question.element, turn.answer.element];
-    if (before) before.before(...elements);
-    else {
-      this.#turns.at(-1)?.answer.abandon();
-      this.element.append(...elements);
-      this.#turns.push(turn);
+    if (before) {
+      before.before(...turn.elements);
+      return turn;
     }
+    this.#turns.at(-1)?.answer.abandon();
+    this.element.append(...turn.elements);
+    this.#turns.push(turn);
     return turn;
   }
 
@@ -200,9 +194,7 @@ export class Talk {
   }
 
   #takeBack(turn) {
-    turn.answer.abandon();
-    turn.question.element.remove();
-    turn.answer.element.remove();
+    turn.remove();
     this.#turns = this.#turns.filter((one) => one !== turn);
   }
 
