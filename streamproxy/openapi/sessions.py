@@ -28,6 +28,11 @@ _LIMIT: Final = parameter(
 )
 
 
+def _after(last_id: Json) -> Json:
+    either = {"anyOf": [last_id, {"const": ""}]}
+    return parameter("query", "after", "The last_id of the page before; empty for the first page.", either)
+
+
 def _list_of(name: str) -> Json:
     return struct(
         {
@@ -59,7 +64,7 @@ _OPERATIONS: Final = (
         summary="List conversations, the one spoken in last first",
         description="From the lasting history, whether or not the model still remembers them.",
         tag=TAG,
-        parameters=(_LIMIT, parameter("query", "after", "The last_id of the page before.", _SESSION_ID)),
+        parameters=(_LIMIT, _after(_SESSION_ID)),
         answers={200: answer("A page.", ref("ConversationList"))},
         errors=(400, 401, 404, 503),
     ),
@@ -72,12 +77,7 @@ _OPERATIONS: Final = (
         parameters=(
             _SESSION,
             _LIMIT,
-            parameter(
-                "query",
-                "after",
-                "The last_id of the page before.",
-                {"type": "string", "pattern": r"^st_[A-Za-z0-9_-]{1,61}\.[0-9]{1,6}$"},
-            ),
+            _after({"type": "string", "pattern": r"^st_[A-Za-z0-9_-]{1,61}\.[0-9]{1,6}$"}),
         ),
         answers={
             200: answer(

@@ -146,7 +146,7 @@ _OPERATIONS: Final = (
         tag=TAG,
         parameters=(_STREAM,),
         answers={200: answer("The receipt.", ref("Receipt"))},
-        errors=(401, 404, 409, 503),
+        errors=(401, 404, 409, 429, 503),
     ),
     Operation(
         method="get",

@@ -14,7 +14,9 @@ from tornado.ioloop import IOLoop
 
 from tests.support.http import Client, Connection, split_frames
 from tests.support.steps import Step, done, drip, drop, fin, finish, gate, raw, reply, say, stall
-from tests.support.upstream import ScriptedUpstream
+from tests.support.upstream import ScriptedUpstream, own_upstream_socket
+
+upstream_socket = own_upstream_socket
 
 
 @pytest.fixture

@@ -32,7 +32,9 @@ from streamproxy.wire.plain import PlainRequest
 from streamproxy.wire.sse import Event
 from tests.support.relaying import IDENTITY, assert_family_a, cut_at, seen
 from tests.support.steps import raw, reply
-from tests.support.upstream import ScriptedUpstream
+from tests.support.upstream import ScriptedUpstream, own_upstream_socket
+
+upstream_socket = own_upstream_socket
 
 RULES = (
     Rule(Meaning.KEY_DEAD, statuses={401}),

@@ -6,7 +6,8 @@ its own user, its own connections and its own scripted upstream, which they all 
 - ``patient``: default timings. Whatever concerns bytes, headers, statuses and errors.
 - ``brisk``: opens a stream after 0.2 s and beats every 0.2 s, so that silence is quickly driven.
 - ``hasty``: gives up on a silent upstream after 0.5 s, on any after 3 s.
-- ``strict``: two requests in any 2 s, one running stream.
+- ``strict``: two requests in any minute, one running stream.
+- ``brief``: one request in any 3 s.
 - ``lone``: a single provider key, which tests may lose.
 - ``stranded``: its upstream refuses every connection.
 """
@@ -100,7 +101,12 @@ def hasty_proxy(start_proxy: StartProxy) -> ProxyProcess:
 
 @pytest.fixture(scope="session")
 def strict_proxy(start_proxy: StartProxy) -> ProxyProcess:
-    return start_proxy(LIMITS__REQUESTS="2/2s", LIMITS__CONCURRENT_STREAMS="1")
+    return start_proxy(LIMITS__REQUESTS="2/min", LIMITS__CONCURRENT_STREAMS="1")
+
+
+@pytest.fixture(scope="session")
+def brief_proxy(start_proxy: StartProxy) -> ProxyProcess:
+    return start_proxy(LIMITS__REQUESTS="1/3s")
 
 
 @pytest.fixture(scope="session")
@@ -115,7 +121,7 @@ def stranded_proxy(start_proxy: StartProxy) -> Iterator[ProxyProcess]:
         yield start_proxy(bound)
 
 
-# Limits are per principal: a test on ``strict`` must not find its places taken by the one before.
+# Limits are per principal: a test on ``strict`` or ``brief`` must not find its places taken by the one before.
 _numbers = itertools.count(1)
 
 
@@ -144,6 +150,11 @@ def hasty(io_loop: IOLoop, hasty_proxy: ProxyProcess) -> Iterator[Client]:
 @pytest.fixture
 def strict(io_loop: IOLoop, strict_proxy: ProxyProcess) -> Iterator[Client]:
     yield from _caller(strict_proxy, f"user-{next(_numbers)}")
+
+
+@pytest.fixture
+def brief(io_loop: IOLoop, brief_proxy: ProxyProcess) -> Iterator[Client]:
+    yield from _caller(brief_proxy, f"user-{next(_numbers)}")
 
 
 @pytest.fixture

@@ -9,8 +9,13 @@ nothing of one test is left in the proxy's pool for the next.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+import struct
 from collections import deque
+from collections.abc import Iterator
+
+import pytest
 
 from tests.support.steps import Answer, Step, UpstreamRequest, echo, reply
 
@@ -25,6 +30,13 @@ def listen() -> socket.socket:
     sock = socket.create_server(("127.0.0.1", 0), backlog=1024)
     sock.setblocking(False)
     return sock
+
+
+@pytest.fixture(scope="module")
+def own_upstream_socket() -> Iterator[socket.socket]:
+    """``upstream_socket = own_upstream_socket`` in a module: its upstream hears no probe of the shared proxies."""
+    with listen() as sock:
+        yield sock
 
 
 class ScriptedUpstream:
@@ -50,8 +62,17 @@ class ScriptedUpstream:
         self.most_running = 0
 
     async def start(self) -> None:
+        self._turn_away()
         # A duplicate: closing it leaves the port to the next test.
         self._server = await asyncio.start_server(self._accept, sock=self._sock.dup())
+
+    def _turn_away(self) -> None:
+        """Reset the connections that still wait in the socket's queue: they were meant for an earlier test."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                connection, _ = self._sock.accept()
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                connection.close()
 
     async def stop(self) -> None:
         """End what still runs. A script that failed by itself fails the test here."""

@@ -18,7 +18,9 @@ from streamproxy.upstream.borrowed import Lender
 from streamproxy.upstream.client import AiohttpReply, AiohttpTransport
 from streamproxy.upstream.direct import DirectReply
 from tests.support.steps import done, raw, say
-from tests.support.upstream import ScriptedUpstream
+from tests.support.upstream import ScriptedUpstream, own_upstream_socket
+
+upstream_socket = own_upstream_socket
 
 
 @pytest.fixture

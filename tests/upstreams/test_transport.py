@@ -13,7 +13,9 @@ from streamproxy.errors import UpstreamError, UpstreamTimeoutError
 from streamproxy.upstream import borrowed
 from streamproxy.upstream.client import AiohttpTransport
 from tests.support.steps import done, head, raw, say, wire
-from tests.support.upstream import ScriptedUpstream
+from tests.support.upstream import ScriptedUpstream, own_upstream_socket
+
+upstream_socket = own_upstream_socket
 
 
 @pytest.fixture(autouse=True, params=["borrowed connections", "sessions"])

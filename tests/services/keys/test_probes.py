@@ -15,7 +15,9 @@ from streamproxy.stores.sql.keys import SqlKeys
 from streamproxy.upstream.client import AiohttpTransport
 from tests.services.keys.conftest import Clock, NewWorker, Worker, upstream_with
 from tests.support.steps import error_of, fin, reply, wire
-from tests.support.upstream import ScriptedUpstream
+from tests.support.upstream import ScriptedUpstream, own_upstream_socket
+
+upstream_socket = own_upstream_socket
 
 EVERY = 300.0
 DEAD = Verdict(KeyState.DISABLED, None, "invalid_api_key")
