@@ -59,6 +59,9 @@ def agreement(
 
 def _pair(load: Path, sseload: Path, one: Target, two: Target, workload: Workload) -> Agreement:
     rows, others = [], []
+    for target in (one, two):
+        if target.people:
+            measure(load, target, workload.first_turns())
     for _ in range(ROUNDS):
         one.settle()
         rows.append(measure(load, one, workload))

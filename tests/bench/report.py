@@ -208,7 +208,8 @@ Each has one event a second; resident memory of the process tree, before the fir
   *Unfinished* are answers that had not ended seconds after the window: that proxy could not keep up.
 - The proxy is pinned to one core; mock, Redis and load generator share another, except for two workers, who may use
   both.
-- A session is used for many turns, so that contexts are really loaded: 1,000 sessions a workload, in turn.
+- A session is used for many turns, so that contexts are really loaded: 1,000 sessions a workload, in turn, each of
+  which has had a turn before anything is measured. What the first turn of a session costs is a workload of its own.
 
 The mock upstream, the load generator and the run are in [`tests/bench`](../tests/bench). `make bench` needs gcc, nginx
 and redis-server, and installs the peers into a cache folder; `make bench-quick` measures nginx and streamproxy in less

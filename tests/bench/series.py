@@ -27,6 +27,7 @@ from tests.bench.targets.target import Target
 from tests.bench.workloads import (
     FIRST,
     LEAVING,
+    NEW_SESSIONS,
     RESUMABLE,
     SLOW,
     SMALL_W3,
@@ -50,14 +51,15 @@ _WARM_UP = Workload("warm-up", "", "bench-n20", 16, seconds=1.5, warm=0, first_s
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is measured. *window* is a factor for the length of the measured windows."""
+    """How much is measured. *window* is a factor for the length of the measured windows; *own* is for streamproxy."""
 
     rounds: int = 3
     window: float = 1
     peers: tuple[Starter, ...] = PEERS
     workloads: tuple[Workload, ...] = (W1, W2, W2W, W3, W5)
     memory_streams: int = 2000
-    resumable: bool = True
+    first_turns: bool = True
+    own: tuple[Workload, ...] = (RESUMABLE, NEW_SESSIONS)
     profiles: bool = True
     slow: bool = True
     repeats: int = REPEATS
@@ -71,7 +73,7 @@ QUICK = Plan(
     peers=(),
     workloads=(W1, W2, replace(W3, ramp=3, drain=6), W5),
     memory_streams=500,
-    resumable=False,
+    own=(),
     profiles=False,
     slow=False,
     repeats=20,
@@ -82,10 +84,11 @@ _SMOKE_W3 = replace(SMALL_W3, model="bench-n20-r40", expected=20, clients=5, ram
 SMOKE = Plan(
     rounds=1,
     window=0.1,
+    first_turns=False,
     peers=(),
     workloads=(replace(W1, warm=0.1), _SMOKE_W3, replace(W5, warm=0.1)),
     memory_streams=0,
-    resumable=False,
+    own=(),
     profiles=False,
     slow=False,
     repeats=2,
@@ -118,7 +121,7 @@ class Series:
                 self._memory,
                 self._rounds,
                 self._first_events,
-                lambda: self._workloads([own], (RESUMABLE,) if self.plan.resumable else ()),
+                lambda: self._workloads([own], self.plan.own),
                 lambda: self._profiles(own),
                 self._slow_readers,
                 lambda: self._moments(own),
@@ -162,6 +165,10 @@ class Series:
     def _workloads(self, targets: Sequence[Target], workloads: Sequence[Workload]) -> None:
         """All rounds of *workloads*, the targets in turn."""
         found: dict[tuple[str, str], list[Measurement]] = {}
+        for workload in workloads if self.plan.first_turns else ():
+            for target in targets:
+                if target.people and workload.sessions:
+                    self._measure(target, workload.first_turns())
         for number in range(1, self.plan.rounds + 1):
             for workload in workloads:
                 for target in targets:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from time import monotonic_ns
 
 from tests.bench.targets.target import Target
 
@@ -35,6 +36,7 @@ class Workload:
     leave_after: int | None = None
     slow: float = 0
     requests: int = 0
+    new_sessions: bool = False
 
     @property
     def paced(self) -> bool:
@@ -43,8 +45,11 @@ class Workload:
 
     @property
     def sessions(self) -> int:
-        """How many take turns: more than are answered at once, for turns of one session wait for each other."""
-        return max(SESSIONS, 2 * self.clients)
+        """How many take turns: more than are answered at once, for turns of one session wait for each other.
+
+        0: each request is the first of its session.
+        """
+        return 0 if self.new_sessions else max(SESSIONS, 2 * self.clients)
 
     def arguments(self, target: Target) -> list[str]:
         """The command line of load.c against *target*, without the program."""
@@ -57,17 +62,22 @@ class Workload:
             "-R": self.rate or None,
             "-e": self.expected,
             "-i": self.sessions,
-            "-I": self.first_session,
+            # No later run asks in these again.
+            "-I": monotonic_ns() // 1000 if self.new_sessions else self.first_session,
             "-a": self.leave_after,
             "-s": self.slow or None,
             "-n": self.requests or None,
             "-B": 4096 if self.slow else None,
         }
-        words = [word for option, value in numbers.items() if value is not None for word in (option, f"{value:.10g}")]
+        words = [word for option, value in numbers.items() if value is not None for word in (option, str(value))]
         words += [] if self.stream else ["-W"]
         words += [word for header in (*target.headers, *self.headers) for word in ("-H", header)]
         words += ["-p", ",".join(map(str, target.pids))] if target.pids else []
         return [*words, str(target.port), self.model]
+
+    def first_turns(self) -> Workload:
+        """A short turn in each of its sessions, so that there is a context to load."""
+        return replace(W1, seconds=120, ramp=0, warm=0, requests=self.sessions, first_session=self.first_session)
 
     def shorter(self, factor: float) -> Workload:
         """The same with a window *factor* times as long."""
@@ -111,6 +121,7 @@ FIRST = Workload(
 RESUMABLE = replace(
     W3, name="W3 resumable", what="W3 with X-Resumable: 1", headers=("X-Resumable: 1",), first_session=7_000_000
 )
+NEW_SESSIONS = replace(W1, name="W1 new sessions", what="W1, each request the first of its session", new_sessions=True)
 SMALL_W3 = replace(W3, name="W3", what="50 streams of 40 events a second", clients=50, ramp=2, seconds=4)
 LEAVING = Workload(
     "leaving",
