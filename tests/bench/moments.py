@@ -21,7 +21,7 @@ from tests.bench.targets.target import Target
 from tests.bench.workloads import Workload
 from tests.support.processes import wait_until
 
-REPEATS = 100
+REPEATS = 60
 _SEEN_SECONDS = 10
 _TIMEOUT_SECONDS = 20
 _MODEL = "bench-n2000-r40"

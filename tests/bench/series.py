@@ -262,7 +262,7 @@ class Series:
     def _two_workers(self) -> None:
         with streamproxy(self.folder / "two", self.mock.port, self.cores, workers=2) as target:
             self._measure(target, _WARM_UP)
-            self._workloads([target], tuple(w for w in self.plan.workloads if w.name in ("W1", "W3", "W5")))
+            self._workloads([target], tuple(w for w in self.plan.workloads if w.name in ("W1", "W3")))
         self.results.faults += target.faults
 
 

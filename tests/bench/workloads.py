@@ -115,7 +115,7 @@ FIRST = Workload(
     seconds=5,
     expected=20,
     rate=100,
-    drain=10,
+    drain=5,
     first_session=6_000_000,
 )
 RESUMABLE = replace(
