@@ -219,8 +219,9 @@ than two minutes; `make profile` prints where the time goes.
 
 def page(results: Results) -> str:
     """docs/benchmarks.md."""
-    load = float(results.circumstances["load average before"])
-    names = ", ".join(f"{row.workload} {row.target}" for row in results.rows if row.busy > SATURATED)
+    load = _load(results)
+    limited = [row for row in results.rows if row.busy > SATURATED and "workers" not in row.target]
+    names = ", ".join(f"{row.workload} {row.target}" for row in limited)
     rounds = max((row.rounds for row in results.rows), default=0)
     return _PAGE.format(
         command=results.circumstances["command"],
@@ -271,11 +272,21 @@ def section(results: Results) -> str:
     cells = []
     for what, workload, value in wanted:
         found = [results.row(workload, target) for target in targets]
-        cells.append((what, *(_number(getattr(row, value)) if row else "" for row in found)))
+        cells.append((what, *(_number(getattr(row, value)) if row and getattr(row, value) else "" for row in found)))
     head = ("CPU of the proxy", *(f"**{name}**" if name == OURS else name for name in targets))
-    wrong = len(results.own_errors())
-    caution = f"In {wrong} of this run's measurements streamproxy erred: the page says in which.\n\n" if wrong else ""
-    return f"{BEGIN}\n{table(head, cells)}\n\n{caution}{END}"
+    return f"{BEGIN}\n{table(head, cells)}\n\n{_cautions(results)}{END}"
+
+
+def _cautions(results: Results) -> str:
+    """What a reader of README's figures must know, each a paragraph."""
+    wrong, load = len(results.own_errors()), _load(results)
+    texts = [f"Other work ran on the machine at the same time: its load was {load:.0f}."] if load >= _QUIET_LOAD else []
+    texts += [f"In {wrong} measurements of this run streamproxy erred: the page says in which."] if wrong else []
+    return "".join(f"{text}\n\n" for text in texts)
+
+
+def _load(results: Results) -> float:
+    return float(results.circumstances["load average before"])
 
 
 def publish(results: Results) -> None:
