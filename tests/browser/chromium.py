@@ -38,10 +38,12 @@ class Chromium:
         self.endpoint = ""
 
     def start(self) -> None:
-        program = find_program("chromium", package="chromium")
+        # setpriv: a test run that is killed takes its browser with it.
+        program = [find_program("setpriv", package="util-linux"), "--pdeathsig", "KILL"]
+        program += [find_program("chromium", package="chromium")]
         with (self._folder / "chromium.log").open("wb") as log:
             self._process = subprocess.Popen(
-                [program, *self._switches, f"--user-data-dir={self._folder / 'profile'}"],
+                [*program, *self._switches, f"--user-data-dir={self._folder / 'profile'}"],
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
