@@ -55,7 +55,9 @@ def body(random: Random, sound: dict[str, Any]) -> bytes:
     value = copy.deepcopy(sound)
     holes: dict[str, str] = {}
     for _ in range(random.choice((0, 1, 1, 2, 3))):
-        _change(random, value, holes)
+        if _change(random, value, holes):
+            # What has grown is not repeated six hundred times as well.
+            break
     text = json.dumps(value, ensure_ascii=random.random() < 0.5)
     for mark, scalar in holes.items():
         text = text.replace(f'"{mark}"', scalar)
@@ -66,13 +68,13 @@ def body(random: Random, sound: dict[str, Any]) -> bytes:
     return random.choice(_WHOLE)(random, data) if random.random() < 0.15 else data
 
 
-def _change(random: Random, value: dict[str, Any], holes: dict[str, str]) -> None:
-    """Put something else at a random place of *value*."""
+def _change(random: Random, value: dict[str, Any], holes: dict[str, str]) -> bool:
+    """Put something else at a random place of *value*; True when that is large."""
     node: Any = value
     while True:
         places = list(node) if isinstance(node, dict) else list(range(len(node)))
         if not places:
-            return
+            return False
         place = random.choice(places)
         if not isinstance(node[place], (dict, list)) or random.random() < 0.4:
             break
@@ -82,12 +84,15 @@ def _change(random: Random, value: dict[str, Any], holes: dict[str, str]) -> Non
         del node[place]
     elif style == 1:
         node[place] = [node[place]] * random.choice((2, 3, 600))
+        return True
     elif style == 2 and random.random() < 0.1:
         node[place] = random.choice(("x" * (1 << 20), "你" * 300_000, [_SAY] * 100_000, "\\" * 200_000, ["x"] * 50_000))
+        return True
     else:
         mark = f"hole-{len(holes)}"
         holes[mark] = _deep(random) if style == 3 else random.choice(SCALARS)
         node[place] = mark
+    return False
 
 
 def _deep(random: Random) -> str:
