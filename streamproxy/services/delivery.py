@@ -2,7 +2,7 @@
 
 Each batch is looked at by the relay and written within the callback that brought it. A client that takes no more
 stops the reading of its own upstream and of no other. Where a guard has to ask somebody before events may pass, they
-are held until it has. Who keeps a stream for several readers takes the exchange's ``frames`` instead.
+are held until it has.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from streamproxy.services.guards import Guards
 
 
 class FrameWriter(Protocol):
-    """Who takes the frames: ``handlers.eventstream``."""
+    """Who takes the frames: ``handlers.eventstream``, or ``services.driver`` for a stream that several may read."""
 
     def write(self, frames: bytes) -> asyncio.Future[None] | None:
         """Write whole events. A future where the client is behind, done when it has taken them."""

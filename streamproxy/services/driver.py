@@ -94,8 +94,7 @@ class Driver:
                 exchange.promise_receipt()
                 begun.set_result(None)
                 await exchange.open()
-                async for frames in exchange.frames():
-                    live.take(frames)
+                await exchange.send_to(_Intake(live, exchange))
                 live.end(_ending(live, exchange.outcome))
         except StreamCancelledError:
             live.end(_ending(live, exchange.outcome))
@@ -113,6 +112,23 @@ class Driver:
         if driving is not None:
             error = UpstreamError("The stream was ended elsewhere.", code="owner_lost")
             driving[0].interrupt(Interruption(EndReason.WORKER_LOST, error))
+
+
+class _Intake:
+    """Takes an answer into its stream's list, within the callback that brings it. Nobody is ever behind here."""
+
+    def __init__(self, live: LiveStream, exchange: Exchange) -> None:
+        self._live = live
+        self._exchange = exchange
+
+    def write(self, frames: bytes) -> None:
+        try:
+            self._live.take(frames)
+        except UpstreamError as outgrown:
+            self._exchange.interrupt(Interruption(EndReason.UPSTREAM_ERROR, outgrown))
+
+    async def send(self, frames: bytes) -> None:
+        self.write(frames)
 
 
 def _ending(live: LiveStream, outcome: Outcome | None) -> Ending:

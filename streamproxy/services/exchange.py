@@ -5,9 +5,7 @@ was said is kept, and the ledger gets its row. Use::
 
     async with exchange:
         await exchange.open()                       # statuses are still possible
-        await exchange.send_to(client)              # ends with exactly one [DONE]; or, to keep what comes:
-        async for frames in exchange.frames():
-            ...
+        await exchange.send_to(client)              # ends with exactly one [DONE]
 
 What others rely on at the end (limits, session) is settled before the last frames leave, so that a client
 which has seen ``[DONE]`` finds its place free and its answer in the context. The ledger is awaited after it, for a
@@ -188,14 +186,6 @@ class Exchange:
         if frames := await self._passed(b"", last=True):
             await client.send(frames)
         await client.send(await self._last_frames(answer))
-
-    async def frames(self) -> AsyncGenerator[bytes, None]:
-        """The answer as whole events, the ending included, for who keeps them. Raises nothing of the upstream's."""
-        answer, deadlines = self._begun()
-        self._guards = await self._make_guards()
-        async for frames in self._in_batches(answer, deadlines):
-            yield frames
-        yield await self._last_frames(answer)
 
     def _begun(self) -> tuple[Answer, Deadlines]:
         if self._answer is None or self._deadlines is None:

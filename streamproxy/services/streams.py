@@ -30,7 +30,7 @@ from streamproxy.services.tailer import Tailer
 log = logging.getLogger(__name__)
 
 # How long a receipt waits for the row of a stream that is over.
-SETTLE_SECONDS = 4.0
+SETTLE_SECONDS = 8.0
 POLL_SECONDS = 0.1
 
 
