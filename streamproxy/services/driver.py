@@ -95,7 +95,8 @@ class Driver:
                 begun.set_result(None)
                 await exchange.open()
                 await exchange.send_to(_Intake(live, exchange))
-                live.end(_ending(live, exchange.outcome))
+            # Behind the exchange's end: whoever has read the terminal event finds the receipt, on any worker.
+            live.end(_ending(live, exchange.outcome))
         except StreamCancelledError:
             live.end(_ending(live, exchange.outcome))
         except StreamProxyError as error:

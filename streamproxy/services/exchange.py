@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
 from types import TracebackType
 from typing import Any, Self
 
@@ -28,7 +27,6 @@ from streamproxy.domain.tracing import operation, usage_attributes
 from streamproxy.errors import (
     StreamCancelledError,
     StreamProxyError,
-    UpstreamError,
     UpstreamTimeoutError,
 )
 from streamproxy.services.budget import AnswerBudget
@@ -191,36 +189,6 @@ class Exchange:
         if self._answer is None or self._deadlines is None:
             raise RuntimeError("an answer is asked for before a successful open()")
         return self._answer, self._deadlines
-
-    async def _in_batches(self, answer: Answer, deadlines: Deadlines) -> AsyncGenerator[bytes, None]:
-        """All frames but the last ones, those that the guards let pass."""
-        relay = answer.relay
-        try:
-            frames = answer.frames
-            while True:
-                frames = await self._passed(frames)
-                if frames:
-                    # While the client takes them, nobody waits for the upstream.
-                    deadlines.pause()
-                    yield frames
-                    deadlines.touch()
-                if relay.ended or relay.failure or self._interruption:
-                    break
-                frames = await self._next_frames(answer)
-        except UpstreamError as error:
-            relay.break_off(error)
-        if frames := await self._passed(b"", last=True):
-            yield frames
-
-    async def _next_frames(self, answer: Answer) -> bytes:
-        batch = await answer.reply.batch()
-        if not batch:
-            answer.relay.finish_input()
-            return b""
-        frames = answer.relay.feed(batch)
-        if frames and self._deadlines is not None:
-            self._deadlines.touch()
-        return frames
 
     async def _last_frames(self, answer: Answer) -> bytes:
         interruption = self._interruption

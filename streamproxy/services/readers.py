@@ -75,8 +75,11 @@ class Readers:
                 if news.ending is not None:
                     return
             if page.state is not StreamState.RUNNING and not page.pieces:
+                if page.last == after:
+                    # It has seen the end before the log had it; 204 will tell it so.
+                    return
                 # This reader had seen events that the log lost with its owner, or the log lost its end.
-                code = "owner_lost" if page.last <= after else "stream_expired"
+                code = "owner_lost" if page.last < after else "stream_expired"
                 yield Piece(after + 1, ending=lost(code))
                 return
 

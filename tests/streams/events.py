@@ -6,7 +6,10 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from streamproxy.stores.redis import stream_keys
 from streamproxy.wire.sse import Decoder, Event
+from tests.e2e.facts import until
+from tests.e2e.server import Server
 from tests.support.http import Client, Connection, Reply
 
 
@@ -60,6 +63,17 @@ def ending(events: list[Event]) -> tuple[str, Any]:
     terminal = [event for event in events if event.event != "message"]
     assert terminal == events[-1:], [event.event for event in events]
     return terminal[0].event, json.loads(terminal[0].data)
+
+
+async def until_recorded(server: Server, stream_id: str) -> None:
+    """Wait until the log has the stream's end; its own worker's readers are told a moment earlier."""
+    head, _ = stream_keys(stream_id)
+
+    async def recorded() -> bool:
+        async with server.redis() as redis:
+            return await redis.hget(head, "state") in {"done", "failed"}
+
+    await until(recorded, "its end is in the log")
 
 
 async def start(

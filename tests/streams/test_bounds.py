@@ -13,7 +13,7 @@ from streamproxy.services.readers import MOST_READERS
 from streamproxy.stores.redis import idempotency_key
 from tests.e2e.conftest import Launch, Speak
 from tests.e2e.server import Server
-from tests.streams.events import ending, open_events, start, text
+from tests.streams.events import ending, open_events, start, text, until_recorded
 from tests.support.steps import done, error_of, finish, raw, reply, say, stall
 from tests.support.upstream import ScriptedUpstream
 
@@ -90,6 +90,7 @@ async def test_too_many_resumes_are_refused_and_questions_are_not(
     upstream.script(say("One"), finish(), done())
     stream = await start(speak(server, person))
     last = (await (await open_events(speak(server, person), stream["events_url"])).to_the_end())[-1].id or ""
+    await until_recorded(server, stream["id"])
     answers = await asyncio.gather(
         *(
             speak(server, person, worker=number % 2).ask("GET", stream["events_url"], last_event_id=last)

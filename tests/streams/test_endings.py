@@ -14,7 +14,7 @@ from streamproxy.stores.redis import stream_keys
 from tests.e2e.conftest import Launch, Speak
 from tests.e2e.facts import until
 from tests.e2e.server import Server
-from tests.streams.events import ending, numbers, open_events, start, text
+from tests.streams.events import ending, numbers, open_events, start, text, until_recorded
 from tests.support.http import Client
 from tests.support.processes import readiness
 from tests.support.steps import Step, done, drop, finish, say, stall, usage
@@ -216,13 +216,7 @@ async def ended_stream(server: Server, client: Client, upstream: ScriptedUpstrea
     upstream.script(*(say(f"w{i} ") for i in range(words)), finish(), done())
     stream = await start(client)
     await (await open_events(client, stream["events_url"])).to_the_end()
-    head, _ = stream_keys(stream["id"])
-
-    async def recorded() -> bool:
-        async with server.redis() as redis:
-            return bool(await redis.hget(head, "state") == "done")
-
-    await until(recorded, "its end is in the log")
+    await until_recorded(server, stream["id"])
     return stream
 
 
