@@ -28,9 +28,12 @@ from tornado.web import Application
 
 log = logging.getLogger(__name__)
 
-# Above nginx's upstream keepalive_timeout (30 s here), or nginx would reuse a connection that is just closing.
+# Above nginx's upstream keepalive_timeout (5 s here), or nginx would reuse a connection that is just closing.
 IDLE_SECONDS = 75
 BODY_SECONDS = 30
+# While draining: just above that keepalive_timeout, so that it is nginx who closes what it does not use.
+LINGER_SECONDS = 6.0
+LOOK_SECONDS = 0.1
 MAX_HEADER_SIZE = 16384
 # Unacknowledged for so long, a peer is gone: no FIN comes from a cut cable.
 USER_TIMEOUT_MS = 20_000
@@ -46,6 +49,7 @@ class ProxyServer(HTTPServer):
 
     def initialize(self, application: Application, *, trusted_proxies: Sequence[str]) -> None:  # type: ignore[override]
         self._busy: set[HTTP1ServerConnection] = set()
+        self._idle_since: dict[HTTP1ServerConnection, float] = {}
         self._idle = asyncio.Event()
         self._idle.set()
         super().initialize(
@@ -105,6 +109,7 @@ class ProxyServer(HTTPServer):
     def on_close(self, server_conn: object) -> None:
         if isinstance(server_conn, HTTP1ServerConnection):
             self._set_idle(server_conn)
+            del self._idle_since[server_conn]
         super().on_close(server_conn)
 
     def _set_busy(self, connection: HTTP1ServerConnection) -> None:
@@ -113,6 +118,7 @@ class ProxyServer(HTTPServer):
 
     def _set_idle(self, connection: HTTP1ServerConnection) -> None:
         self._busy.discard(connection)
+        self._idle_since[connection] = asyncio.get_running_loop().time()
         if not self._busy:
             self._idle.set()
 
@@ -121,27 +127,29 @@ class ProxyServer(HTTPServer):
         """Connections with a request under way."""
         return len(self._busy)
 
-    def close_idle(self) -> None:
-        """Close the connections on which nobody waits for anything."""
-        for connection in self._connections - self._busy:
-            connection.stream.close()
+    def _close_idle(self) -> bool:
+        """Close the connections that have been idle for LINGER_SECONDS; whether others are left."""
+        now = asyncio.get_running_loop().time()
+        for connection, since in [*self._idle_since.items()]:
+            if connection not in self._busy and now - since >= LINGER_SECONDS:
+                connection.stream.close()
+        return bool(self._connections)
 
     async def drain(self, *, grace: float, hurry: asyncio.Event) -> bool:
         """Stop accepting, let running requests end for *grace* seconds or until *hurry*; True when all did.
 
-        The second of waiting before idle connections are closed is for those just accepted, whose request is on
-        its way: without it a rolling restart cut one to five clients.
+        The second of waiting is for connections just accepted, whose request is on its way: without it a rolling
+        restart cut one to five clients. Kept connections are answered once more and then closed, or closed when they
+        have been idle for longer than nginx keeps them: nobody sends a question on one that is just being closed.
         """
         self.stop()
-        deadline = asyncio.get_running_loop().time() + grace
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + grace
         waiting = asyncio.create_task(hurry.wait())
         await asyncio.wait({waiting}, timeout=min(1.0, grace))
-        self.close_idle()
-        idle = asyncio.create_task(self._idle.wait())
-        left = max(deadline - asyncio.get_running_loop().time(), 0)
-        await asyncio.wait({waiting, idle}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        while self._close_idle() and clock() < deadline and not hurry.is_set():
+            await asyncio.wait({waiting}, timeout=min(LOOK_SECONDS, deadline - clock()))
         waiting.cancel()
-        idle.cancel()
         return not self._busy
 
     async def wait_until_idle(self) -> None:

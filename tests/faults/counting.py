@@ -9,8 +9,8 @@ from random import Random
 
 from streamproxy.wire.sse import Decoder, Event
 from tests.e2e.talk import MODEL, acknowledge, acknowledged, begin, newest
-from tests.streams.events import ending, numbers, start, text
-from tests.support.http import Client, Connection
+from tests.streams.events import ending, numbers, text
+from tests.support.http import Client, Connection, chat
 from tests.support.steps import Answer, Step, completion_of, done, finish, reply, say, usage
 
 QUESTION = "Count."
@@ -102,13 +102,25 @@ class Follower:
     events: list[Event] = field(default_factory=list)
     connects: int = 0
     refused: list[int] = field(default_factory=list)
-    url: str = ""
+    url: object = ""
 
     async def begin(self, where: Client, **fields: object) -> str:
         """Start the stream at one worker; returns its id."""
-        stream = await start(where, QUESTION, model=MODEL, **fields)
+        stream = await self._start(where, fields)
         self.url = stream["events_url"]
         return str(stream["id"])
+
+    async def _start(self, where: Client, fields: dict[str, object]) -> dict[str, object]:
+        """As a page does: when Redis did not answer within its quarter of a second, on a machine that is busy with
+        other tests, ask once more after the second that the answer says."""
+        body = {**chat(QUESTION), "model": MODEL, **fields}
+        answer = await where.ask("POST", "/v1/streams", body)
+        while answer.status == 503 and answer.json["error"]["code"] == "store_unavailable":
+            await asyncio.sleep(float(answer.head.get("Retry-After") or "missing"))
+            answer = await where.ask("POST", "/v1/streams", body)
+        assert answer.status == 201, answer
+        stream: dict[str, object] = answer.json
+        return stream
 
     async def follow(self) -> None:
         """Read to the terminal event."""
@@ -126,7 +138,7 @@ class Follower:
         position = {"last_event_id": self.events[-1].id or ""} if self.events else {}
         self.connects += 1
         client = self.random.choice(self.clients)
-        connection = await client.send("GET", self.url, **position)
+        connection = await client.send("GET", str(self.url), **position)
         try:
             status = (await connection.head()).status
             if status == 200:
@@ -148,7 +160,7 @@ class Follower:
     def check(self, last: int) -> None:
         """Nothing lost, nothing twice, to the good end."""
         assert numbers(self.events) == list(range(1, len(self.events) + 1))
-        assert ending(self.events)[0] == "done"
+        assert ending(self.events)[0] == "done", ending(self.events)
         assert text(self.events) == counted(last)
 
     def check_all(self) -> None:
