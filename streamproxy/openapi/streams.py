@@ -135,7 +135,7 @@ _OPERATIONS: Final = (
             200: events("The events as they come."),
             204: empty("All events were seen: EventSource stops. As `ai-sdk`: nothing is there to be resumed."),
         },
-        errors=(400, 401, 404, 429, 503),
+        errors=(400, 401, 404, 410, 429, 503),
     ),
     Operation(
         method="post",
