@@ -100,7 +100,7 @@ class Churn:
             position = await self._read(await client.send("GET", url), answer.json["id"], 0, leave_at)
         finally:
             client.close()
-        if leave_at is not None:
+        if leave_at is not None and position < LAST:
             tally.dropped += 1
             if tally.dropped % 2:
                 await self._resume(person, worker + 1, answer.json["id"], url, position)
@@ -139,6 +139,7 @@ class Churn:
                 if event.event == "done":
                     assert position == LAST, f"the end at {position}"
                     assert json.loads(event.data)["end_reason"] == "finish"
+                    # It may have come together with what this reader wanted to leave at.
                     return position
                 assert event.event == "message", event.event
                 number = _NUMBER.search(event.data.encode())
