@@ -79,6 +79,9 @@ class AnswerBudget:
         """The events of *frames* that the budget covers; ``stopped`` is true when some were left out."""
         self._read()
         self._count_all()
+        if await self._takes(frames):
+            return frames
+        # Not all of it has room: event by event, to the last one that has.
         passed = []
         for event in frames.split(b"\n\n")[:-1]:
             frame = event + b"\n\n"
@@ -96,12 +99,16 @@ class AnswerBudget:
         """The first choice: the only one whose tokens are counted."""
         return (0,)
 
-    async def _takes(self, frame: bytes) -> bool:
-        """Count *frame*, reserving more for it where that is needed; False when there is no room."""
-        self._used += self._count(_text(frame))
-        missing = self._used - self._allowance
-        if missing <= 0:
-            return True
+    async def _takes(self, frames: bytes) -> bool:
+        """Count *frames*, reserving more for them where that is needed; False, and nothing counted, without room."""
+        tokens = self._count(_text(frames))
+        missing = self._used + tokens - self._allowance
+        if missing > 0 and not await self._reserves(missing):
+            return False
+        self._used += tokens
+        return True
+
+    async def _reserves(self, missing: int) -> bool:
         # A long answer asks less and less often.
         pieces = (max(PIECES[0], self._used // 2), *PIECES)
         for piece in (*(p for p in pieces if p > missing), missing):
