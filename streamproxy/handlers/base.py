@@ -129,8 +129,9 @@ class BaseHandler(RequestHandler):
         self._listening = task
         pulse = Pulse(self, self.environment.heartbeat_seconds)
         try:
-            if self.client_left:
-                return
+            if self.client_left and task is not None:
+                # It left before this began: what runs inside ends where it first waits, as if it had just left.
+                task.cancel()
             yield
         except asyncio.CancelledError:
             if not self.client_left or task is None:

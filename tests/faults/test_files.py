@@ -7,6 +7,7 @@ import os
 import resource
 
 import psutil  # type: ignore[import-untyped]
+import pytest
 
 from tests.e2e.conftest import Launch, Speak
 from tests.e2e.facts import until
@@ -19,6 +20,7 @@ CROWD = 60
 PACE = 0.05
 
 
+@pytest.mark.gen_test(timeout=90)
 async def test_a_worker_without_descriptors_goes_on_and_recovers(
     launch: Launch, speak: Speak, upstream: ScriptedUpstream
 ) -> None:

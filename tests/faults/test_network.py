@@ -43,6 +43,7 @@ def network(io_loop: IOLoop, server: Server, random: Random) -> Iterator[FaultPr
     server.check_log()
 
 
+@pytest.mark.gen_test(timeout=90)
 async def test_a_slow_redis_delays_no_event_on_the_streams_own_worker(
     launch: Launch, speak: Speak, upstream: ScriptedUpstream, random: Random, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -85,6 +86,7 @@ async def test_a_slow_redis_delays_no_event_on_the_streams_own_worker(
 
 
 @pytest.mark.parametrize("piece", [1, 7])
+@pytest.mark.gen_test(timeout=90)
 async def test_requests_and_answers_in_small_pieces_are_whole(
     server: Server, network: FaultProxy, upstream: ScriptedUpstream, piece: int
 ) -> None:
@@ -100,6 +102,7 @@ async def test_requests_and_answers_in_small_pieces_are_whole(
         client.close()
 
 
+@pytest.mark.gen_test(timeout=90)
 async def test_a_reader_whose_network_breaks_again_and_again_misses_nothing(
     server: Server, network: FaultProxy, upstream: ScriptedUpstream, random: Random
 ) -> None:
@@ -124,6 +127,7 @@ async def test_a_reader_whose_network_breaks_again_and_again_misses_nothing(
             client.close()
 
 
+@pytest.mark.gen_test(timeout=90)
 async def test_a_plain_stream_whose_network_breaks_is_seen_as_cut(
     server: Server, network: FaultProxy, upstream: ScriptedUpstream, random: Random
 ) -> None:
@@ -145,6 +149,7 @@ async def test_a_plain_stream_whose_network_breaks_is_seen_as_cut(
 
 
 @pytest.mark.parametrize("piece", [1, 5])
+@pytest.mark.gen_test(timeout=90)
 async def test_an_upstream_that_comes_in_small_pieces_is_whole(
     launch: Launch, speak: Speak, upstream: ScriptedUpstream, upstream_socket: socket.socket, random: Random, piece: int
 ) -> None:

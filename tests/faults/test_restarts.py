@@ -127,6 +127,7 @@ async def test_rolling_restarts_under_load_fail_no_request_and_no_stream(
     server.check_log()
 
 
+@pytest.mark.gen_test(timeout=90)
 async def test_a_worker_that_drains_sends_readers_of_other_workers_streams_to_those(
     launch: Launch, speak: Speak, upstream: ScriptedUpstream
 ) -> None:
@@ -155,6 +156,7 @@ async def rest(connection: Connection) -> AsyncIterator[bytes]:
         yield piece
 
 
+@pytest.mark.gen_test(timeout=90)
 async def test_a_stop_in_the_middle_of_a_rolling_restart_starts_nobody_anew(launch: Launch) -> None:
     """The supervisor's sockets are closed by then: a replacement would have none to serve on."""
     server = launch(workers=2)
