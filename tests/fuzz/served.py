@@ -1,7 +1,8 @@
 """A whole server under bad input: ``streamproxy serve`` as a process, with an upstream that agrees to everything.
 
 Promised of every input: an answer below 500 (or the connection's end), within ``HANG_SECONDS``; of the run: memory that
-does not grow with the inputs, and a log without a fault.
+does not grow with the inputs, and a log without a fault. One 503 is no fault: where the machine is so busy that Redis
+takes longer than a quarter of a second, a new resumable stream is refused by it, whatever the input was.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ HANG_SECONDS = 30.0
 # What a worker may take more after the run than after the first inputs: caches and buffers, not the inputs.
 GROWTH_BYTES = 96 << 20
 WARM_UP = 200
+REDIS_WAS_SLOW = b'"code":"store_unavailable"'
 
 
 @dataclass(slots=True)
