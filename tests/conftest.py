@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,11 @@ from tests.support.redis_server import RedisServer
 
 # Shared proxies and the scripted upstream of the black-box tests, servers of a module's own, and the browser.
 pytest_plugins = ("tests.support.proxies", "tests.e2e.launching", "tests.browser.fixtures")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Half as many again as there are cores: these tests wait for servers more than they compute."""
+    return (os.cpu_count() or 1) * 3 // 2
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
