@@ -11,7 +11,7 @@ import sys
 import click
 from rich.console import Console
 
-from streamproxy.cli.terminal.connection import Connection, Credential
+from streamproxy.cli.terminal.connection import Connection, Credential, RefusedError
 from streamproxy.cli.terminal.talk import Talk
 from streamproxy.domain.sessions import checked_session_id
 from streamproxy.errors import AuthenticationError, NotFoundError, StreamProxyError
@@ -102,5 +102,5 @@ def _converse(console: Console, talk: Talk) -> None:
             asyncio.run(talk.ask(question))
         except LEFT:
             console.print("Left; an answer that has begun goes on without you.", style="dim")
-        except StreamProxyError as fault:
+        except (StreamProxyError, RefusedError) as fault:
             click.echo(f"Error: {fault.message}", err=True)

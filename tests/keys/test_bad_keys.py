@@ -51,8 +51,12 @@ async def test_two_bad_keys_and_a_good_one_answer_two_hundred_at_once(
     assert 1 <= used(upstream)["dead"] <= workers
     assert 1 <= used(upstream)["brok"] <= workers
 
-    counted = {key: await metric(client, "streamproxy_key_calls_total", key=key) for key in ("dead", "brok", "good")}
-    assert counted == used(upstream)
+    async def counted() -> bool:
+        calls = {key: await metric(client, "streamproxy_key_calls_total", key=key) for key in ("dead", "brok", "good")}
+        return calls == used(upstream)
+
+    # Each worker passes its counts on twice a second.
+    await until(counted)
     listed = await rows(proxy)
     assert (listed["dead"].state, listed["brok"].state, listed["good"].state) == ("disabled", "parked", "healthy")
     assert listed["dead"].why == "invalid_api_key: Incorrect API key provided: ***."

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 import aiohttp
+import click
 
-from streamproxy.errors import StreamProxyError
+from streamproxy.log import redact
 from streamproxy.wire.sse import Decoder, Event
 
 # Heartbeats come every 10 s; a connection that is silent for so long is dead.
@@ -24,12 +25,16 @@ PATIENCE_SECONDS: Final = 120.0
 _PASSING: Final = frozenset({500, 502, 503, 504})
 
 
-class RefusedError(StreamProxyError):
-    """What the server, or its absence, answered. *retry_after* is in seconds; *passing* may be over in a moment."""
+class RefusedError(click.ClickException):
+    """What the server, or its absence, answered. *retry_after* is in seconds; *passing* may be over in a moment.
 
-    def __init__(self, message: str, *, status: int = 0, code: str = "", retry_after: int | None = None) -> None:
-        super().__init__(message, code=code, retry_after=retry_after)
+    Not of the tree in errors.py, whose errors this server tells others: it is what a command ends with.
+    """
+
+    def __init__(self, message: str, *, status: int = 0, retry_after: int | None = None) -> None:
+        super().__init__(redact(message))
         self.status = status
+        self.retry_after = retry_after
         self.passing = status == 0 or status in _PASSING
 
 
@@ -149,14 +154,12 @@ async def _check(reply: aiohttp.ClientResponse) -> None:
     if reply.status < 400:
         return
     try:
-        error = json.loads(await reply.text())["error"]
-        message, code = str(error["message"]), str(error["code"] or "")
+        message = str(json.loads(await reply.text())["error"]["message"])
     except (ValueError, KeyError, TypeError):
-        message, code = f"The server answered {reply.status}.", ""
+        message = f"The server answered {reply.status}."
     wait = reply.headers.get("Retry-After", "")
-    raise RefusedError(
-        message, status=reply.status, code=code, retry_after=int(wait) if wait.isascii() and wait.isdigit() else None
-    )
+    retry_after = int(wait) if wait.isascii() and wait.isdigit() else None
+    raise RefusedError(message, status=reply.status, retry_after=retry_after)
 
 
 def _unreachable(url: str, fault: Exception) -> RefusedError:

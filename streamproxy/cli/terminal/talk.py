@@ -40,7 +40,7 @@ class Talk:
                 await self._finish(connection, stream_id)
 
     async def ask(self, question: str) -> None:
-        """Ask and show the answer. StreamProxyError when there is none."""
+        """Ask and show the answer. StreamProxyError or RefusedError when there is none."""
         async with Connection(self._url, self._credential) as connection:
             await self._read(connection, await self._start(connection, question))
 
