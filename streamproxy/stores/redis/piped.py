@@ -80,7 +80,7 @@ class PipedClient:
     def pipeline(self, transaction: bool = False) -> Pipeline:  # noqa: FBT001, FBT002 (redis-py's own signature)
         """Several commands, written together, each atomic by itself."""
         if transaction:
-            raise NotImplementedError("there are scripts for what must be atomic")
+            raise ValueError("there are scripts for what must be atomic")
         return Pipeline(self)
 
     async def aclose(self) -> None:
