@@ -29,28 +29,24 @@ from streamproxy.errors import (
     StreamProxyError,
     UpstreamTimeoutError,
 )
-from streamproxy.services.budget import AnswerBudget
 from streamproxy.services.calls import Answer, WholeAnswer
 from streamproxy.services.deadlines import Deadlines
-from streamproxy.services.delivery import Delivery, FrameWriter
+from streamproxy.services.delivery import FrameWriter
 from streamproxy.services.failover import Attempts
-from streamproxy.services.guards import Guard, Guards
 from streamproxy.services.holding import Holding
 from streamproxy.services.order import Interruption, Order
 from streamproxy.services.outcome import Outcome
 from streamproxy.services.parts import Parts
 from streamproxy.services.prompt import Prompt
 from streamproxy.services.relay import Identity
+from streamproxy.services.runninganswer import RunningAnswer, guards_of
 from streamproxy.wire.chat import Transcript
-from streamproxy.wire.plain import PlainRequest
 
 log = logging.getLogger(__name__)
 
 # How long an answer or an error that is told after the end waits for the ledger. Whoever has it finds it in the books,
 # unless the database is locked or away: then the books are written later, and nobody waits for that.
 LEDGER_SECONDS = 2.0
-# What a client reads where we ended the answer; it was stopped by somebody otherwise.
-_FINISH_REASONS = {EndReason.BUDGET: "length", EndReason.FILTERED: "content_filter"}
 
 
 class Exchange:
@@ -70,10 +66,8 @@ class Exchange:
         self._reserved = False
         self._asked_upstream = False
         self._receipt_promised = False
-        self._answer: Answer | None = None
+        self._running: RunningAnswer | None = None
         self._whole: WholeAnswer | None = None
-        self._guards: Guards | None = None
-        self._deadlines: Deadlines | None = None
         self._interruption: Interruption | None = None
         self._opening: asyncio.Task[Any] | None = None
         self._settling: asyncio.Task[None] | None = None
@@ -152,14 +146,15 @@ class Exchange:
         self._asked_at = parts.clock()
         if order.request.stream:
             identity = Identity(f"chatcmpl-{order.stream_id}", order.request.model, int(self._started))
-            self._answer = await parts.calls.stream(
+            answer = await parts.calls.stream(
                 order.request,
                 self.prompt,
                 identity=identity,
                 attempts=self.attempts,
                 own_key=order.own_key,
             )
-            self._deadlines = Deadlines(parts.calls.timeouts, self._out_of_time, started=self._answer.asked)
+            deadlines = Deadlines(parts.calls.timeouts, self._out_of_time, started=answer.asked)
+            self._running = RunningAnswer(answer, deadlines, stop=self._stopped)
         else:
             self._whole = await parts.calls.whole(
                 order.request, self.prompt, attempts=self.attempts, own_key=order.own_key
@@ -178,73 +173,29 @@ class Exchange:
 
     async def send_to(self, client: FrameWriter) -> None:
         """The answer to *client*, the ending included, as it comes. Raises nothing of the upstream's."""
-        answer, deadlines = self._begun()
-        self._guards = await self._make_guards()
-        await Delivery(answer, client, deadlines, guards=self._guards, passed=self._passed).run()
-        if frames := await self._passed(b"", last=True):
-            await client.send(frames)
-        await client.send(await self._last_frames(answer))
-
-    def _begun(self) -> tuple[Answer, Deadlines]:
-        if self._answer is None or self._deadlines is None:
+        running = self._running
+        if running is None:
             raise RuntimeError("an answer is asked for before a successful open()")
-        return self._answer, self._deadlines
+        await running.send_to(client, await guards_of(self._parts, self.order, self.prompt, self._holding))
+        await client.send(await self._last_frames(running))
 
-    async def _last_frames(self, answer: Answer) -> bytes:
+    async def _last_frames(self, running: RunningAnswer) -> bytes:
         interruption = self._interruption
-        error = answer.error if interruption is None else interruption.error
+        error = running.answer.error if interruption is None else interruption.error
         if error is not None:
             await self._conclude(EndReason.UPSTREAM_ERROR if interruption is None else interruption.reason, error)
-            return answer.relay.failing(error)
+            return running.answer.relay.failing(error)
         await self._conclude(EndReason.FINISH if interruption is None else interruption.reason)
-        usage = self.usage
-        if interruption is None:
-            return answer.relay.ending(usage.prompt_tokens, usage.completion_tokens)
-        stopped_by = self._guards.stopped_by if self._guards is not None else None
-        choices = stopped_by.unfinished() if stopped_by is not None else (0,)
-        finish = _FINISH_REASONS.get(interruption.reason, "stop")
-        return answer.relay.cutting(finish, usage.prompt_tokens, usage.completion_tokens, choices=choices)
+        return running.ending(interruption, self.usage)
 
     async def body(self) -> bytes:
         """The whole answer of a request that does not stream, settled."""
-        if self._whole is None:
+        whole, moderation = self._whole, self._parts.moderation
+        if whole is None:
             raise RuntimeError("body() before a successful open()")
-        await self._conclude(EndReason.FILTERED if await self._filtered(self._whole) else EndReason.FINISH)
-        return self._whole.body
-
-    async def _filtered(self, whole: WholeAnswer) -> bool:
-        """Whether moderation had to cut the answer; then it is cut."""
-        if self._parts.moderation is None or isinstance(self.order.request, PlainRequest):
-            return False
-        body, cut = await self._parts.moderation.filtered(whole.body)
-        if body is not whole.body:
-            whole.body, whole.transcript = body, Transcript.of_completion(body)
-        return cut
-
-    async def _make_guards(self) -> Guards | None:
-        """What the answer has to pass: moderation, and a budget where a token window counts its tokens."""
-        parts, request, reserved = self._parts, self.order.request, self._holding.reserved_tokens
-        guards: list[Guard] = []
-        if parts.moderation is not None and (words := parts.moderation.guard()) is not None:
-            guards.append(words)
-        if reserved is not None and self.prompt is not None:
-            budget = AnswerBudget(
-                count=(await parts.prompts.counter(request.model)).count,
-                allowance=max(reserved - await parts.prompts.tokens(request, self.prompt), 0),
-                extend=self._holding.extend,
-            )
-            guards.append(budget)
-        return Guards(guards) if guards else None
-
-    async def _passed(self, frames: bytes, *, last: bool = False) -> bytes:
-        """What of *frames* the guards let pass, and at the *last* what they had held back."""
-        guards = self._guards
-        if guards is None:
-            return frames
-        frames = await guards.rest() if last else await guards.cut(frames)
-        if guards.stopped_by is not None and self._interruption is None:
-            self._interruption = Interruption(guards.stopped_by.reason)
-        return frames
+        filtered = moderation is not None and await moderation.cut(whole, self.order.request)
+        await self._conclude(EndReason.FILTERED if filtered else EndReason.FINISH)
+        return whole.body
 
     # -- ending -------------------------------------------------------------------------------------
 
@@ -257,8 +208,12 @@ class Exchange:
         self._receipt_promised = True
         if self._opening is not None:
             self._opening.cancel()
-        if self._answer is not None:
-            self._answer.reply.close()
+        if self._running is not None:
+            self._running.answer.reply.close()
+
+    def _stopped(self, interruption: Interruption) -> None:
+        """A guard has ended the answer."""
+        self._interruption = self._interruption or interruption
 
     def _out_of_time(self, error: UpstreamTimeoutError) -> None:
         self.interrupt(Interruption(EndReason.UPSTREAM_ERROR, error))
@@ -271,12 +226,13 @@ class Exchange:
     @property
     def transcript(self) -> Transcript | None:
         """What was said so far, None while there is no answer."""
-        if self._answer is not None:
-            # Kept and counted is what the client got, not what the upstream had already said.
-            relay, guards = self._answer.relay, self._guards
-            broken = relay.failure is not None or self._interruption is not None
-            return relay.transcript if guards is None or (guards.complete and not broken) else guards.delivered
+        if self._running is not None:
+            return self._running.transcript(interrupted=self._interruption is not None)
         return self._whole.transcript if self._whole is not None else None
+
+    @property
+    def _answer(self) -> Answer | WholeAnswer | None:
+        return self._whole if self._running is None else self._running.answer
 
     def _reason_for(self, error: BaseException | None) -> EndReason:
         if self._interruption is not None:
@@ -288,19 +244,20 @@ class Exchange:
     async def _conclude(self, reason: EndReason, error: BaseException | None = None) -> None:
         """Settle once, to the end, also when the client leaves meanwhile."""
         if self._settling is None:
-            if self._deadlines is not None:
-                self._deadlines.stop()
+            if self._running is not None:
+                self._running.deadlines.stop()
             self._settling = asyncio.create_task(self._settle(reason, error))
         await asyncio.shield(self._settling)
 
     async def _settle(self, reason: EndReason, error: BaseException | None) -> None:
         began = self._parts.clock()
-        await self._close_upstream(reason)
+        if self._running is not None:
+            await self._running.close(finished=reason is EndReason.FINISH)
         usage = await self._parts.prompts.usage(self.order.request, self.prompt, self.transcript)
         self.outcome = self._make_outcome(reason, usage, error)
         await self._return_key(usage)
         # Once the upstream has answered, or was left to answer nobody, the request counts.
-        answered = self._answer is not None or self._whole is not None
+        answered = self._running is not None or self._whole is not None
         counts = answered or (self._asked_upstream and reason is EndReason.CLIENT_GONE)
         await self._holding.settle(self.outcome, refund=not counts)
         self._settling_seconds = self._parts.clock() - began
@@ -311,16 +268,9 @@ class Exchange:
         self.attempts.span.end(attributes, error=outcome.error_code)
         self.order.trace.end({**attributes, "streamproxy.end_reason": str(outcome.reason)}, error=outcome.error_code)
 
-    async def _close_upstream(self, reason: EndReason) -> None:
-        if self._answer is not None:
-            if reason is EndReason.FINISH:
-                await self._answer.reply.finish()
-            else:
-                self._answer.reply.close()
-
     async def _return_key(self, usage: Usage) -> None:
         """The key goes back with what the answer cost it, and with what its ending showed."""
-        answer = self._answer or self._whole
+        answer = self._answer
         if answer is None:
             return
         error = self._interruption.error if self._interruption is not None else None
@@ -328,7 +278,7 @@ class Exchange:
         await self._parts.calls.over(answer, tokens=usage.total_tokens, silent=silent)
 
     def _make_outcome(self, reason: EndReason, usage: Usage, error: BaseException | None) -> Outcome:
-        answer = self._answer or self._whole
+        answer = self._answer
         candidate = self.attempts.candidate
         ttft = None if self._first_event_at is None else int((self._first_event_at - self._started) * 1000)
         return Outcome(

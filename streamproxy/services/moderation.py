@@ -18,9 +18,10 @@ from streamproxy.domain.tracing import Span
 from streamproxy.domain.wordlist import LONG_TEXT, WordList
 from streamproxy.errors import ContentPolicyError, UpstreamError
 from streamproxy.services.answerfilter import AnswerFilter
-from streamproxy.services.calls import Calls
+from streamproxy.services.calls import Calls, WholeAnswer
 from streamproxy.services.failover import Attempts
 from streamproxy.services.prompt import Prompt
+from streamproxy.wire.chat import Transcript
 from streamproxy.wire.chat import said as wire_said
 from streamproxy.wire.plain import AnyRequest, PlainRequest
 
@@ -71,12 +72,15 @@ class Moderation:
         """What a streamed answer has to pass."""
         return None if self._words is None else AnswerFilter(self._words)
 
-    async def filtered(self, body: bytes) -> tuple[bytes, bool]:
-        """A whole completion without what may not be said, and whether there was any; *body* itself if not."""
-        words = self._words
-        if words is None:
-            return body, False
-        return await _off_loop([body], lambda: _filtered(words, body))
+    async def cut(self, answer: WholeAnswer, request: AnyRequest) -> bool:
+        """Take out of a whole *answer* what may not be said; whether it had to be ended there."""
+        words, body = self._words, answer.body
+        if words is None or isinstance(request, PlainRequest):
+            return False
+        filtered, cut = await _off_loop([body], lambda: _filtered(words, body))
+        if filtered is not body:
+            answer.body, answer.transcript = filtered, Transcript.of_completion(filtered)
+        return cut
 
 
 def _judgement(body: bytes) -> Sequence[_Result]:
@@ -100,6 +104,7 @@ def _refused(request: AnyRequest) -> ContentPolicyError:
 
 
 def _filtered(words: WordList, body: bytes) -> tuple[bytes, bool]:
+    """A whole completion without what may not be said, and whether a text of it was cut; *body* itself if not."""
     completion: dict[str, Any] = msgspec.json.decode(body)
     changed, cut = completion, False
     if any(choice.get("logprobs") for choice in wire_said.choices(completion)):
