@@ -87,6 +87,7 @@ class PipedClient:
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.wait({self._connecting})
+            self._fail_waiting(RedisConnectionError("the connection was closed"))
         if self._connection is not None:
             self._connection.drop(RedisConnectionError("the connection was closed"))
 

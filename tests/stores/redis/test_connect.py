@@ -191,6 +191,20 @@ async def test_a_call_that_waits_behind_a_dead_one_is_sent_again(own_server: Red
         await client.aclose()
 
 
+async def test_closing_leaves_nobody_waiting_for_a_connection(own_server: RedisServer) -> None:
+    own_server.send_signal(signal.SIGSTOP)
+    # It accepts, and never answers the greeting.
+    client = PipedClient(Address(path=str(own_server.socket_path), password="any"), timeout_seconds=30)
+    try:
+        asking = asyncio.create_task(client.execute_command("PING"))
+        await asyncio.sleep(0)
+        await client.aclose()
+        with pytest.raises(RedisConnectionError):
+            await asyncio.wait_for(asking, 5)
+    finally:
+        own_server.send_signal(signal.SIGCONT)
+
+
 async def test_who_needs_a_password_or_another_database_gets_there(own_server: RedisServer) -> None:
     """Every connection begins with what the URL says."""
     async with opened(own_server.url) as link:
