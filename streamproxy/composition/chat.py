@@ -22,6 +22,7 @@ from streamproxy.stores.local import LocalLimits
 from streamproxy.stores.redis.connect import RedisLink
 from streamproxy.stores.redis.limits import RedisLimits
 from streamproxy.stores.redis.sessions import RedisSessions
+from streamproxy.stores.redis.turnstile import RedisTurnstile
 from streamproxy.stores.sql.ledger import SqlLedger
 from streamproxy.tokenizer import Tokenizer
 from streamproxy.upstream.client import AiohttpTransport
@@ -36,10 +37,14 @@ def make_sessions(settings: Settings, redis: RedisLink) -> RedisSessions:
     )
 
 
-def make_admission(settings: Settings, redis: RedisLink, zone: ZoneInfo) -> Admission:
-    limits = settings.limits
+def make_limits(settings: Settings, redis: RedisLink) -> RedisLimits:
+    return RedisLimits(redis, zone=ZoneInfo(settings.limits.timezone))
+
+
+def make_admission(settings: Settings, shared: RedisLimits) -> Admission:
+    limits, zone = settings.limits, ZoneInfo(settings.limits.timezone)
     return Admission(
-        RedisLimits(redis, zone=zone),
+        shared,
         fallback=LocalLimits(workers=settings.server.workers, zone=zone, clock=time.time),
         policy=LimitPolicy(
             requests=parse_limits(limits.requests),
@@ -67,6 +72,7 @@ def make_parts(
     leases: LeaseKeeper,
     admission: Admission,
     sessions: RedisSessions,
+    turnstile: RedisTurnstile,
     ledger: SqlLedger,
     calls: Calls,
     metrics: Metrics,
@@ -80,6 +86,7 @@ def make_parts(
         ),
         calls=calls,
         sessions=sessions,
+        turnstile=turnstile,
         ledger=ledger,
         reply_reserve=settings.limits.reply_reserve_tokens,
         clock=time.time,

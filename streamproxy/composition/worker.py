@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from tornado.web import Application
 
 from streamproxy.composition.background import in_background
-from streamproxy.composition.chat import make_admission, make_calls, make_parts, make_sessions
+from streamproxy.composition.chat import make_admission, make_calls, make_limits, make_parts, make_sessions
 from streamproxy.composition.features import (
     make_administration,
     make_authenticator,
@@ -45,6 +45,7 @@ from streamproxy.services.sessions import Sessions
 from streamproxy.services.streams import StreamService
 from streamproxy.settings import Settings
 from streamproxy.stores.redis.streams import RedisStreamLog
+from streamproxy.stores.redis.turnstile import RedisTurnstile
 from streamproxy.stores.sql.conversations import SqlConversations
 from streamproxy.stores.sql.grants import SqlGrants
 
@@ -102,8 +103,8 @@ async def _open(start: Start, stack: AsyncExitStack) -> Opened:
     stores = await open_stores(start, stack, metrics)
     auth = make_authenticator(start, stores.database)
     stack.callback(auth.close)
-    sessions = make_sessions(settings, stores.redis)
-    admission = make_admission(settings, stores.redis, ZoneInfo(settings.limits.timezone))
+    sessions, limits = make_sessions(settings, stores.redis), make_limits(settings, stores.redis)
+    admission = make_admission(settings, limits)
     leases = LeaseKeeper(admission, sessions, rebuild=settings.sessions.rebuild)
     providers = await open_providers(start, stack, stores, metrics, admission=admission, leases=leases)
     parts = make_parts(
@@ -111,6 +112,7 @@ async def _open(start: Start, stack: AsyncExitStack) -> Opened:
         leases=leases,
         admission=admission,
         sessions=sessions,
+        turnstile=RedisTurnstile(stores.redis, limits, sessions),
         ledger=stores.ledger,
         calls=make_calls(settings, providers.keys, providers.transport),
         metrics=metrics,

@@ -48,6 +48,17 @@ class Context:
 EMPTY = Context()
 
 
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A turn that is not in its session yet. *arrival* is its place in the queue (µs, the store's), 0 for none."""
+
+    arrival: int = 0
+
+
+Place: TypeAlias = Context | Queued
+NO_PLACE = Queued()
+
+
 def checked_session_id(text: str) -> str:
     """Return *text* when it is a session id; BadRequestError says what one looks like."""
     if _SESSION_ID.fullmatch(text) is None:

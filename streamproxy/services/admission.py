@@ -7,15 +7,18 @@ Then ``on_redis_down`` decides: ``local`` counts in this worker's memory with it
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import TypeAlias
 
 from streamproxy.domain.limits import Ask, Decision, LimitPolicy, Reservation, Standing
 from streamproxy.domain.ports import LimitStore
 from streamproxy.errors import QuotaError, RateLimitError, StoreUnavailableError
 
 log = logging.getLogger(__name__)
+
+Step: TypeAlias = Callable[[Ask], Awaitable[Decision]]
 
 
 class OnRedisDown(StrEnum):
@@ -64,25 +67,27 @@ class Admission:
         self._fallback = fallback
         self._on_redis_down = on_redis_down
 
-    async def reserve(self, ask: Ask, *, at_least: int) -> Admitted:
+    async def reserve(self, ask: Ask, *, at_least: int, step: Step | None = None) -> Admitted:
         """Take one request, *ask.tokens* tokens and a running place, or none of them.
 
-        Where the windows have less room than that, what is left will do if it is *at_least* so much.
-        StoreUnavailableError when Redis is away and the settings say to refuse then.
+        Where the windows have less room than that, what is left will do if it is *at_least* so much. *step* asks
+        the shared store, and does more at that occasion. StoreUnavailableError when Redis is away and the settings
+        say to refuse then.
         """
-        decision = await self._ask(ask)
+        step = step or self._limits.reserve
+        decision = await self._ask(ask, step)
         if decision is None:
             return Admitted(None)
         if decision.refused_by == "tokens":
             room = min(s.remaining for s in decision.standings if s.unit == "tokens")
             if at_least <= room < ask.tokens:
-                decision = await self._ask(replace(ask, tokens=room)) or decision
+                decision = await self._ask(replace(ask, tokens=room), step) or decision
         reservation, standings = decision.reservation, decision.standings
         if reservation is None:
             return Admitted(None, standings, _refusal(decision), f"refused_{decision.refused_by or 'requests'}")
         return Admitted(reservation, standings, None, "admitted_local" if reservation.local else "admitted")
 
-    async def _ask(self, ask: Ask) -> Decision | None:
+    async def _ask(self, ask: Ask, step: Step) -> Decision | None:
         """The store's decision, None for "admit without counting".
 
         Redis is taken for away only when the breaker opens, after several tries or one that met nothing but silence:
@@ -91,7 +96,7 @@ class Admission:
         """
         for attempt in range(TRIES):
             try:
-                return await self._limits.reserve(ask)
+                return await step(ask)
             except StoreUnavailableError:
                 if attempt == TRIES - 1 and self._on_redis_down is OnRedisDown.CLOSED:
                     raise

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
+from typing import TypeAlias
 
-from streamproxy.domain.limits import Ask, Reservation, Standing
-from streamproxy.domain.sessions import SessionRef, Turn
+from streamproxy.domain.limits import Ask, Decision, Reservation, Standing
+from streamproxy.domain.sessions import NO_PLACE, Context, Message, Place, SessionRef, Turn
 from streamproxy.errors import RateLimitError, StoreUnavailableError
 from streamproxy.services.order import Order
 from streamproxy.services.outcome import Outcome
@@ -17,6 +17,9 @@ from streamproxy.wire.chat import ChatRequest
 from streamproxy.wire.plain import PlainRequest
 
 log = logging.getLogger(__name__)
+
+# A turn, where it belongs, and the system message it was said under.
+Said: TypeAlias = tuple[SessionRef, Turn, Message | None]
 
 
 class Holding:
@@ -28,6 +31,7 @@ class Holding:
         self._order = order
         self._reservation: Reservation | None = None
         self._session: SessionRef | None = None
+        self._place: Place = NO_PLACE
         self._alone: Prompt | None = None
 
     @property
@@ -38,7 +42,10 @@ class Holding:
         return self._reservation.ask.tokens
 
     async def reserve(self) -> None:
-        """Take the request's share of every limit. RateLimitError or QuotaError when there is none."""
+        """Take the request's share of every limit, and with it a place in its session, at once or in the queue.
+
+        RateLimitError or QuotaError when there is no such share; the session then knows nothing of it.
+        """
         parts, order = self._parts, self._order
         policy = parts.admission.policy if order.policy is None else order.policy.limits
         tokens = prompt_tokens = 0
@@ -48,27 +55,40 @@ class Holding:
             tokens = prompt_tokens + (parts.reply_reserve if reply_tokens is None else reply_tokens)
         at_least = prompt_tokens + 1 if order.request.reply_tokens is None else tokens
         ask = Ask(order.limit_scope, order.request_id, policy, tokens)
+        step = None
+        if order.session_id is not None and not isinstance(order.request, PlainRequest):
+            # From here on the turn may be queued or hold the session: whatever happens, it has to be left.
+            self._session = SessionRef(order.principal.id, order.session_id)
+            await parts.leases.catch_up(self._session)
+            step = self._enter
         try:
-            admitted = await parts.admission.reserve(ask, at_least=at_least)
+            admitted = await parts.admission.reserve(ask, at_least=at_least, step=step)
         except StoreUnavailableError:
             parts.watch.decided("store_away")
             raise
         parts.watch.decided(admitted.decision)
         self.standings = admitted.standings
         if admitted.refusal is not None:
+            self._session = None
             raise admitted.refusal
         self._reservation = admitted.reservation
         parts.leases.hold_place(order.stream_id, self._reservation)
+        if self._session is not None and isinstance(self._place, Context):
+            parts.leases.hold_turn(order.stream_id, self._session)
+
+    async def _enter(self, ask: Ask) -> Decision:
+        """Ask the limits and the session in one step."""
+        if self._session is None:
+            raise RuntimeError("there is no session to enter")
+        decision, self._place = await self._parts.turnstile.enter(ask, self._session, self._order.stream_id)
+        return decision
 
     async def prompt(self) -> Prompt:
         """The request's prompt, behind its session's context if it has one, whose place is then held."""
         parts, order = self._parts, self._order
-        if order.session_id is None or isinstance(order.request, PlainRequest):
+        if self._session is None or isinstance(order.request, PlainRequest):
             return await self._prompt_alone()
-        # From here on the turn may be queued or hold the session: whatever happens, it has to be left.
-        self._session = SessionRef(order.principal.id, order.session_id)
-        await parts.leases.catch_up(self._session)
-        prompt = await parts.prompts.in_session(order.request, self._session, order.stream_id)
+        prompt = await parts.prompts.in_session(order.request, self._session, order.stream_id, place=self._place)
         parts.leases.hold_turn(order.stream_id, self._session)
         await self._reserve_context(prompt)
         return prompt
@@ -102,7 +122,16 @@ class Holding:
     async def settle(self, outcome: Outcome, *, refund: bool) -> None:
         """Give everything back: what was not used, and the place in the session behind the new turn."""
         self._parts.leases.release(self._order.stream_id)
-        await asyncio.gather(self._settle_limits(outcome, refund=refund), self._settle_session(outcome))
+        turn = await self._turn(outcome)
+        reservation = self._reservation
+        if turn is None:
+            await self._settle_limits(outcome, refund=refund)
+            await self._leave_session()
+        elif refund or reservation is None or reservation.local:
+            await self._settle_limits(outcome, refund=refund)
+            await self._append(turn)
+        else:
+            await self._settle_at_once(reservation, outcome, turn)
 
     async def _settle_limits(self, outcome: Outcome, *, refund: bool) -> None:
         if refund:
@@ -110,19 +139,35 @@ class Holding:
         else:
             await self._parts.admission.settle(self._reservation, tokens=outcome.usage.total_tokens)
 
-    async def _settle_session(self, outcome: Outcome) -> None:
-        """Append the turn if something was said, and let the next one in."""
-        if self._session is None:
-            return
-        parts, stream_id, answer = self._parts, self._order.stream_id, outcome.answer
-        if answer is None or outcome.prompt is None:
-            with contextlib.suppress(StoreUnavailableError):
-                await parts.sessions.leave(self._session, stream_id)
-            return
-        messages = (*outcome.prompt.said, answer)
-        turn = Turn(stream_id, messages, await parts.prompts.turn_tokens(self._order.request.model, messages))
+    async def _turn(self, outcome: Outcome) -> Said | None:
+        """What the session keeps of this stream, None where nothing was said in one."""
+        session, answer, prompt = self._session, outcome.answer, outcome.prompt
+        if session is None or answer is None or prompt is None:
+            return None
+        messages = (*prompt.said, answer)
+        tokens = await self._parts.prompts.turn_tokens(self._order.request.model, messages)
+        return session, Turn(self._order.stream_id, messages, tokens), prompt.system
+
+    async def _settle_at_once(self, reservation: Reservation, outcome: Outcome, said: Said) -> None:
+        """Limits and session in one step, as nearly every turn ends."""
         try:
-            await parts.sessions.append(self._session, turn, outcome.prompt.system)
+            await self._parts.turnstile.leave(reservation, outcome.usage.total_tokens, *said)
         except StoreUnavailableError:
-            log.warning("a turn waits for its session: Redis is away")
-            parts.leases.keep_turn(self._session, turn, outcome.prompt.system)
+            log.warning("limits not settled: Redis is away; the place frees itself with its lease")
+            self._keep(said)
+
+    async def _append(self, said: Said) -> None:
+        try:
+            await self._parts.sessions.append(*said)
+        except StoreUnavailableError:
+            self._keep(said)
+
+    def _keep(self, said: Said) -> None:
+        log.warning("a turn waits for its session: Redis is away")
+        self._parts.leases.keep_turn(*said)
+
+    async def _leave_session(self) -> None:
+        """Nothing was said: let the next turn in."""
+        if self._session is not None:
+            with contextlib.suppress(StoreUnavailableError):
+                await self._parts.sessions.leave(self._session, self._order.stream_id)

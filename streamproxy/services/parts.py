@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from streamproxy.domain.money import PriceTable
-from streamproxy.domain.ports import Ledger, SessionStore
+from streamproxy.domain.ports import Ledger, SessionStore, Turnstile
 from streamproxy.domain.streams import Timing, UsageRecord
 from streamproxy.services.admission import Admission
 from streamproxy.services.calls import Calls
@@ -36,6 +36,7 @@ class Parts:
     prompts: Prompts
     calls: Calls
     sessions: SessionStore
+    turnstile: Turnstile
     ledger: Ledger
     reply_reserve: int
     clock: Callable[[], float]

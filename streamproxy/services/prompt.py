@@ -14,7 +14,7 @@ from itertools import groupby
 import msgspec
 
 from streamproxy.domain.ports import Ledger, SessionStore
-from streamproxy.domain.sessions import EMPTY, SYSTEM_ROLES, Context, Message, SessionRef, Turn
+from streamproxy.domain.sessions import EMPTY, NO_PLACE, SYSTEM_ROLES, Context, Message, Place, Queued, SessionRef, Turn
 from streamproxy.domain.streams import HistoryMessage, Usage
 from streamproxy.domain.tokens import (
     SamplingCounter,
@@ -99,12 +99,14 @@ class Prompts:
         fitted = await self._fit(request, EMPTY, said=(*systems[1:], *others), system=system)
         return Prompt(fitted.messages, _newest(request.messages), system, fitted.left_out, fitted.tokens)
 
-    async def in_session(self, request: ChatRequest, ref: SessionRef, turn_id: str) -> Prompt:
-        """Enter the session and put its context first. Whoever called must append or leave.
+    async def in_session(
+        self, request: ChatRequest, ref: SessionRef, turn_id: str, *, place: Place = NO_PLACE
+    ) -> Prompt:
+        """Enter the session, at *place*, and put its context first. Whoever called must append or leave.
 
         SessionBusyError after the wait bound, ContextLengthError when what may not be cut is too long.
         """
-        context = await self._context(ref, turn_id, request.model)
+        context = await self._context(ref, turn_id, request.model, place)
         own_system = [m for m in request.messages if m.get("role") in SYSTEM_ROLES]
         said = tuple(m for m in request.messages if m.get("role") not in SYSTEM_ROLES)
         system = own_system[0] if own_system else context.system
@@ -165,16 +167,19 @@ class Prompts:
             ),
         )
 
-    async def _context(self, ref: SessionRef, turn_id: str, model: str) -> Context:
-        try:
-            context = await self._sessions.enter(ref, turn_id, self.policy.wait_seconds)
-        except StoreUnavailableError:
-            if self.policy.sessions_need_redis:
-                raise
-            context = EMPTY
+    async def _context(self, ref: SessionRef, turn_id: str, model: str, place: Place) -> Context:
+        context = place if isinstance(place, Context) else await self._entered(ref, turn_id, place)
         if context.turns or context.system or not self.policy.rebuild:
             return context
         return await self._rebuilt(ref, model)
+
+    async def _entered(self, ref: SessionRef, turn_id: str, place: Queued) -> Context:
+        try:
+            return await self._sessions.enter(ref, turn_id, self.policy.wait_seconds, place=place)
+        except StoreUnavailableError:
+            if self.policy.sessions_need_redis:
+                raise
+            return EMPTY
 
     async def _rebuilt(self, ref: SessionRef, model: str) -> Context:
         try:

@@ -28,7 +28,7 @@ from streamproxy.domain.ports.people import (
     UserChanges,
     UserStore,
 )
-from streamproxy.domain.ports.sessions import SessionStore
+from streamproxy.domain.ports.sessions import SessionStore, Turnstile
 from streamproxy.domain.ports.streams import StreamBoard, StreamLog
 from streamproxy.domain.ports.upstream import UpstreamReply, UpstreamTransport
 
@@ -52,6 +52,7 @@ __all__ = [
     "StoredUpstream",
     "StreamBoard",
     "StreamLog",
+    "Turnstile",
     "UpstreamReply",
     "UpstreamStore",
     "UpstreamTransport",

@@ -62,9 +62,32 @@ class RedisLink:
     def available(self) -> bool:
         return self._breaker.closed
 
+    @property
+    def ordered(self) -> bool:
+        """Whether steps are taken in the order they were sent, also those that nobody waits for any more."""
+        return self._server.bounded
+
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         """Run one script and return its answer as Redis gives it (bytes, ints, lists)."""
         return await self._guarded(lambda client: _run(client, (script, keys, args)))
+
+    async def run_through(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
+        """As ``run``, for a step that the caller may have to take back: who is cancelled goes on when it is over.
+
+        A step still on its way could be taken after the one that takes it back.
+        """
+        if self.ordered:
+            return await self.run(script, keys, args)
+        step = asyncio.ensure_future(self.run(script, keys, args))
+        try:
+            return await asyncio.shield(step)
+        except asyncio.CancelledError:
+            while not step.done():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait({step})
+            # Marked as seen: its failure is nobody's any more.
+            step.cancelled() or step.exception()
+            raise
 
     async def run_many(self, calls: Sequence[Call]) -> list[Any]:
         """Run several scripts in one round trip (one a node in a cluster), each atomic by itself."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from streamproxy.domain.limits import DayQuota, Limit, LimitPolicy, Reservation, Standing
 from streamproxy.stores.redis import limit_key
@@ -48,7 +49,9 @@ class Count:
         return "calendar-day" if isinstance(self.limit, DayQuota) else self.unit
 
 
-def counts_of(policy: LimitPolicy) -> list[Count]:
+# There are as many policies as settings name; a day changes once a day.
+@lru_cache(maxsize=128)
+def counts_of(policy: LimitPolicy) -> tuple[Count, ...]:
     """All limits in policy order, requests before tokens."""
     seen: Counter[tuple[str, int]] = Counter()
     counts = []
@@ -57,7 +60,13 @@ def counts_of(policy: LimitPolicy) -> list[Count]:
             kind, length = (f"{unit}-day", 0) if isinstance(limit, DayQuota) else (window_kind, limit.seconds)
             counts.append(Count(unit, kind, limit, seen[kind, length]))
             seen[kind, length] += 1
-    return counts
+    return tuple(counts)
+
+
+@lru_cache(maxsize=128)
+def arguments_of(policy: LimitPolicy, day: tuple[int, int]) -> tuple[str | int, ...]:
+    """What ``reserve.lua`` reads of all limits."""
+    return tuple(argument for count in counts_of(policy) for argument in count.arguments(day))
 
 
 @dataclass(frozen=True, slots=True)

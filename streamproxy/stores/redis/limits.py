@@ -20,7 +20,7 @@ from streamproxy.stores.redis.connect import Call, RedisLink
 from streamproxy.stores.redis.counts import (
     MICROSECONDS,
     Correction,
-    Count,
+    arguments_of,
     corrected,
     counts_of,
     given_back,
@@ -48,24 +48,27 @@ class RedisLimits:
 
     async def reserve(self, ask: Ask) -> Decision:
         """Take one request, *ask.tokens* tokens and a running place, or nothing at all."""
-        counts = counts_of(ask.policy)
-        answer = await self._asked(ask, counts)
-        while answer[0] == _ANOTHER_DAY:
+        while True:
+            answer = await self._link.run(*self.reserving(ask))
+            if (decision := self.decision(ask, answer)) is not None:
+                return decision
+
+    def reserving(self, ask: Ask) -> Call:
+        """The step of ``reserve``; ``decision`` reads the answer."""
+        day = self._day
+        keys = [request_key(ask.scope, ask.request_id), places_key(ask.scope)]
+        keys += [count.key(ask.scope, day[0]) for count in counts_of(ask.policy)]
+        own = (ask.request_id, ask.tokens, ask.policy.streams, self._lease, REMEMBER_MILLISECONDS)
+        return self._reserve, keys, (*own, *arguments_of(ask.policy, day))
+
+    def decision(self, ask: Ask, answer: Sequence[Any]) -> Decision | None:
+        """What Redis decided; None when it is another day there: then ask again."""
+        if answer[0] == _ANOTHER_DAY:
             first, end = day_bounds(answer[1] // MICROSECONDS, self._zone)
             self._day = (int(first), int(end))
-            answer = await self._asked(ask, counts)
-        return self._decision(ask, counts, answer)
-
-    async def _asked(self, ask: Ask, counts: Sequence[Count]) -> Any:
-        keys = [request_key(ask.scope, ask.request_id), places_key(ask.scope)]
-        keys += [count.key(ask.scope, self._day[0]) for count in counts]
-        args: list[str | int] = [ask.request_id, ask.tokens, ask.policy.streams, self._lease, REMEMBER_MILLISECONDS]
-        for count in counts:
-            args += count.arguments(self._day)
-        return await self._link.run(self._reserve, keys, args)
-
-    def _decision(self, ask: Ask, counts: Sequence[Count], answer: Any) -> Decision:
+            return None
         admitted, refusing, wait, stamps, *numbers = answer
+        counts = counts_of(ask.policy)
         standings = tuple(
             count.standing(remaining, reset, self._day)
             for count, remaining, reset in zip(counts, numbers[::2], numbers[1::2], strict=True)
@@ -93,20 +96,24 @@ class RedisLimits:
 
     async def settle(self, reservation: Reservation, tokens: int) -> None:
         """Correct the token windows to what was really used, free the place."""
-        await self._end(reservation, "settled", corrected(reservation, tokens))
+        await self._link.run(*self.settling(reservation, tokens))
+
+    def settling(self, reservation: Reservation, tokens: int) -> Call:
+        """The step of ``settle``."""
+        return self._ending(reservation, "settled", corrected(reservation, tokens))
 
     async def refund(self, reservation: Reservation) -> None:
         """Give back request, tokens and place."""
-        await self._end(reservation, "refunded", given_back(reservation))
+        await self._link.run(*self._ending(reservation, "refunded", given_back(reservation)))
 
-    async def _end(self, reservation: Reservation, ending: str, corrections: Sequence[Correction]) -> None:
+    def _ending(self, reservation: Reservation, ending: str, corrections: Sequence[Correction]) -> Call:
         ask = reservation.ask
         keys = [request_key(ask.scope, ask.request_id), places_key(ask.scope)]
         args: list[str | int] = [ask.request_id, ending, " ".join(reservation.stamps), REMEMBER_MILLISECONDS]
         for correction in corrections:
             keys.append(correction.key)
             args += [correction.kind, correction.where, correction.amount]
-        await self._link.run(self._settle, keys, args)
+        return self._settle, keys, args
 
     async def renew(self, reservations: Sequence[Reservation]) -> None:
         """Prolong the running places in one round trip; also those that ran out while Redis was away."""

@@ -30,3 +30,34 @@ _SCRIPTS = {
 def load_script(name: str) -> Script:
     """``lua/<name>.lua`` of this package."""
     return _SCRIPTS[name]
+
+
+_CLOCK = "local time = redis.call('TIME')"
+# ARGV of the whole: how many keys and how many arguments are the first's, its arguments, the second's.
+_CHAIN = """
+{clock}
+
+local function first(KEYS, ARGV)
+{first}
+end
+
+local function second(KEYS, ARGV)
+{second}
+end
+
+local keys, args = tonumber(ARGV[1]), tonumber(ARGV[2])
+local done = first({{ unpack(KEYS, 1, keys) }}, {{ unpack(ARGV, 3, args + 2) }})
+if type(done) == 'table' and done[1] ~= 1 then
+    return {{ done }}
+end
+return {{ done, second({{ unpack(KEYS, keys + 1) }}, {{ unpack(ARGV, args + 3) }}) }}
+"""
+
+
+def chained(first: str, second: str) -> Script:
+    """Both scripts as one atomic step at one time, the second only where the first did not refuse.
+
+    A script that can refuse answers a list, which begins with 1 where it did not. The answer is a list of both's.
+    """
+    sources = [load_script(name).source.replace(_CLOCK, "") for name in (first, second)]
+    return Script.of(f"{first}+{second}", _CHAIN.format(clock=_CLOCK, first=sources[0], second=sources[1]))

@@ -15,10 +15,10 @@ from typing import Any
 
 import msgspec
 
-from streamproxy.domain.sessions import Context, Message, SessionRef, Turn
+from streamproxy.domain.sessions import NO_PLACE, Context, Message, Place, Queued, SessionRef, Turn
 from streamproxy.errors import SessionBusyError, StoreUnavailableError
 from streamproxy.stores.redis import lock_key, queue_keys, session_keys
-from streamproxy.stores.redis.connect import RedisLink
+from streamproxy.stores.redis.connect import Call, RedisLink
 from streamproxy.stores.redis.scripts import load_script
 
 MICROSECONDS = 1_000_000
@@ -56,40 +56,42 @@ class RedisSessions:
         self._renew = load_script("renew_turn")
         self._rewind = load_script("rewind_session")
 
-    async def enter(self, ref: SessionRef, turn_id: str, wait_seconds: float) -> Context:
+    async def enter(self, ref: SessionRef, turn_id: str, wait_seconds: float, *, place: Queued = NO_PLACE) -> Context:
         """Wait for this turn's place, first come first served, and load the context.
 
-        SessionBusyError when earlier turns take longer than *wait_seconds*. On every way out but the
-        good one, cancellation included, the turn has left the queue.
+        *place* is where it has been waiting already. SessionBusyError when earlier turns take longer than
+        *wait_seconds*. On every way out but the good one, cancellation included, the turn has left the queue.
         """
-        asking: asyncio.Future[Any] | None = None
-        deadline = asyncio.get_running_loop().time() + wait_seconds
-        arrival, pause = 0, FIRST_PAUSE
+        loop = asyncio.get_running_loop()
+        deadline, pause = loop.time() + wait_seconds, FIRST_PAUSE
         try:
             while True:
-                asking = asyncio.ensure_future(self._ask(ref, turn_id, arrival))
-                state, *answer = await asyncio.shield(asking)
-                if state == _INSIDE:
-                    return _context(*answer)
-                left = deadline - asyncio.get_running_loop().time()
-                if state == _FULL or left <= 0:
+                found = self.place(await self._link.run_through(*self.entering(ref, turn_id, place)))
+                if isinstance(found, Context):
+                    return found
+                left = deadline - loop.time()
+                if found.arrival == 0 or left <= 0:
                     raise SessionBusyError("Another turn of this session is still running.", retry_after=1)
-                arrival = answer[0]
+                place = found
                 await asyncio.sleep(min(pause, left))
                 pause = min(pause * PAUSE_GROWTH, LONGEST_PAUSE)
         except BaseException:
-            await asyncio.shield(self._withdraw(ref, turn_id, asking))
+            await asyncio.shield(self._withdraw(ref, turn_id))
             raise
 
-    async def _ask(self, ref: SessionRef, turn_id: str, arrival: int) -> Any:
-        keys = (lock_key(ref), *queue_keys(ref), *session_keys(ref))
-        args = (turn_id, arrival, self._lease, PATIENCE, MAX_WAITING, IDLE_MILLISECONDS)
-        return await self._link.run(self._enter, keys, args)
+    def entering(self, ref: SessionRef, turn_id: str, place: Queued = NO_PLACE) -> Call:
+        """The question whether this turn may enter; ``place`` reads the answer."""
+        args = (turn_id, place.arrival, self._lease, PATIENCE, MAX_WAITING, IDLE_MILLISECONDS)
+        return self._enter, (lock_key(ref), *queue_keys(ref), *session_keys(ref)), args
 
-    async def _withdraw(self, ref: SessionRef, turn_id: str, asking: asyncio.Future[Any] | None) -> None:
-        # A question still on its way could overtake the leaving and enter after it.
-        if asking is not None:
-            await asyncio.gather(asking, return_exceptions=True)
+    @staticmethod
+    def place(answer: Sequence[Any]) -> Place:
+        """Inside, with the context, or in the queue; ``NO_PLACE`` when that is full."""
+        if answer[0] == _INSIDE:
+            return _context(*answer[1:])
+        return NO_PLACE if answer[0] == _FULL else Queued(answer[1])
+
+    async def _withdraw(self, ref: SessionRef, turn_id: str) -> None:
         with contextlib.suppress(StoreUnavailableError):
             await self.leave(ref, turn_id)
 
@@ -98,12 +100,16 @@ class RedisSessions:
 
         *system* replaces the session's system message; None keeps it.
         """
-        keys = (*session_keys(ref), lock_key(ref), *queue_keys(ref))
+        await self._link.run(*self.appending(ref, turn, system))
+
+    def appending(self, ref: SessionRef, turn: Turn, system: Message | None) -> Call:
+        """The step of ``append``."""
         messages = msgspec.json.encode(turn.messages)
         instruction = b"" if system is None else msgspec.json.encode(system)
         sizes = (turn.tokens, len(turn.messages))
         bounds = (self._max_tokens, self._max_messages, self._ttl, IDLE_MILLISECONDS)
-        await self._link.run(self._append, keys, (turn.id, messages, *sizes, instruction, *bounds))
+        keys = (*session_keys(ref), lock_key(ref), *queue_keys(ref))
+        return self._append, keys, (turn.id, messages, *sizes, instruction, *bounds)
 
     async def leave(self, ref: SessionRef, turn_id: str) -> None:
         """The turn produced nothing, or waits no longer: let the next one in, leave no trace."""

@@ -27,6 +27,10 @@ class ClockedLink(RedisLink):
         self._link = link
         self.now = NOON * 1_000_000
 
+    @property
+    def ordered(self) -> bool:
+        return False
+
     def advance(self, seconds: float) -> None:
         self.now += round(seconds * 1_000_000)
 

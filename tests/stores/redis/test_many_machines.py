@@ -18,6 +18,7 @@ from streamproxy.stores.redis.connect import RedisLink, open_redis
 from streamproxy.stores.redis.keystates import RedisKeyStates
 from streamproxy.stores.redis.limits import RedisLimits
 from streamproxy.stores.redis.sessions import RedisSessions
+from streamproxy.stores.redis.turnstile import RedisTurnstile
 from tests.support.processes import free_port
 from tests.support.redis_machines import Cluster, Machines, Watched
 
@@ -56,6 +57,7 @@ async def test_all_stores_keep_their_promises(link: RedisLink) -> None:
     """Limits, sessions and key states for ten principals, who lie on different nodes of a cluster."""
     limits = RedisLimits(link, zone=ZoneInfo("UTC"))
     sessions = RedisSessions(link, ttl_seconds=60, max_tokens=100)
+    turnstile = RedisTurnstile(link, limits, sessions)
     principals = [uuid4().hex for _ in range(10)]
     held = []
     for principal in principals:
@@ -75,6 +77,14 @@ async def test_all_stores_keep_their_promises(link: RedisLink) -> None:
         await sessions.enter(ref, "t1", 0)
         with pytest.raises(SessionBusyError):
             await sessions.enter(ref, "t2", 0)
+        for scope in (uuid4().hex, f"{principal}:endpoint"):
+            other = SessionRef(scope.partition(":")[0], "other")
+            decision, _ = await turnstile.enter(Ask(scope, uuid4().hex, POLICY, 10), other, "t1")
+            assert decision.reservation is not None
+            await turnstile.leave(
+                decision.reservation, 5, other, Turn("t1", ({"role": "user", "content": "你"},), 3), None
+            )
+            assert len((await sessions.enter(other, "t2", 0)).turns) == 1
     await limits.renew(held)
     await sessions.renew([(SessionRef(principal, "s"), "t1") for principal in principals])
     for principal in principals:

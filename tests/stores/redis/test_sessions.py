@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from streamproxy.domain.sessions import EMPTY, Message, SessionRef, Turn
+from streamproxy.domain.sessions import EMPTY, NO_PLACE, Message, Place, Queued, SessionRef, Turn
 from streamproxy.errors import SessionBusyError
 from streamproxy.stores.redis import queue_keys, session_keys
 from streamproxy.stores.redis.connect import Argument, RedisLink
@@ -39,6 +39,11 @@ async def until(ready: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(20):
         while not await ready():  # noqa: ASYNC110 (Redis has no event to wait for)
             await asyncio.sleep(0)
+
+
+async def asked(sessions: RedisSessions, link: RedisLink, ref: SessionRef, name: str, arrival: int = 0) -> Place:
+    """Where the turn *name* is when it asks once."""
+    return sessions.place(await link.run(*sessions.entering(ref, name, Queued(arrival))))
 
 
 async def waiting(link: RedisLink, ref: SessionRef, count: int) -> None:
@@ -232,14 +237,27 @@ async def test_cancelled_while_entering_it_is_not_inside(link: RedisLink, ref: S
     await sessions.enter(ref, "t2", 0)
 
 
+async def test_cancelled_just_after_asking_it_is_not_inside(link: RedisLink, ref: SessionRef) -> None:
+    """Over whatever connections: what takes the turn back is never overtaken by what let it in."""
+    sessions = RedisSessions(link, ttl_seconds=60, max_tokens=100)
+    await sessions.enter(ref, "t0", 1)
+    await sessions.leave(ref, "t0")
+    entering = asyncio.create_task(sessions.enter(ref, "t1", 1))
+    await asyncio.sleep(0)
+    entering.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await entering
+    await sessions.enter(ref, "t2", 0)
+
+
 async def test_a_waiter_that_died_is_skipped(sessions: RedisSessions, clocked: ClockedLink, ref: SessionRef) -> None:
     """Its worker was killed: after a second of silence the one behind it enters."""
     await sessions.enter(ref, "t1", 1)
-    await sessions._ask(ref, "dead", 0)
+    await asked(sessions, clocked, ref, "dead")
     behind = asyncio.create_task(sessions.enter(ref, "t3", 60))
     await waiting(clocked, ref, 2)
     await sessions.leave(ref, "t1")
-    assert (await sessions._ask(ref, "t4", 0))[0] == 0
+    assert isinstance(await asked(sessions, clocked, ref, "t4"), Queued)
     await sessions.leave(ref, "t4")
     clocked.advance(1.1)
     await behind
@@ -250,15 +268,16 @@ async def test_a_waiter_that_was_skipped_keeps_its_place(
 ) -> None:
     """Its worker only stood still for a while, or Redis lost the queue: first come is first served all the same."""
     await sessions.enter(ref, "t1", 1)
-    _, arrival = await sessions._ask(ref, "t2", 0)
+    place = await asked(sessions, clocked, ref, "t2")
+    assert isinstance(place, Queued)
     clocked.advance(0.5)
-    await sessions._ask(ref, "t3", 0)
+    await asked(sessions, clocked, ref, "t3")
     await clocked.command("DEL", *queue_keys(ref))
-    await sessions._ask(ref, "t3", clocked.now)
-    await sessions._ask(ref, "t2", arrival)
+    await asked(sessions, clocked, ref, "t3", clocked.now)
+    await asked(sessions, clocked, ref, "t2", place.arrival)
     await sessions.leave(ref, "t1")
-    assert (await sessions._ask(ref, "t3", 0))[0] == 0
-    assert (await sessions._ask(ref, "t2", 0))[0] == 1
+    assert isinstance(await asked(sessions, clocked, ref, "t3"), Queued)
+    assert await asked(sessions, clocked, ref, "t2") == EMPTY
 
 
 async def test_a_dead_holder_frees_the_session(sessions: RedisSessions, clocked: ClockedLink, ref: SessionRef) -> None:
@@ -328,16 +347,16 @@ async def test_a_queue_is_bounded(sessions: RedisSessions, clocked: ClockedLink,
     """A client in a loop is refused at once; the dead do not fill the queue."""
     await sessions.enter(ref, "t1", 1)
     for n in range(MAX_WAITING):
-        await sessions._ask(ref, f"w{n}", 0)
+        await asked(sessions, clocked, ref, f"w{n}")
     with pytest.raises(SessionBusyError):
         await sessions.enter(ref, "one-more", 60)
     clocked.advance(2)
-    assert (await sessions._ask(ref, "one-more", 0))[0] == 0
+    assert await asked(sessions, clocked, ref, "one-more") != NO_PLACE
 
 
 async def test_locks_and_queues_do_not_stay_for_ever(sessions: RedisSessions, link: RedisLink, ref: SessionRef) -> None:
     await sessions.enter(ref, "t1", 1)
-    await sessions._ask(ref, "t2", 0)
+    await asked(sessions, link, ref, "t2")
     await sessions.append(ref, turn("t1"), SYSTEM)
     keys = await link.command("KEYS", f"sp:{{{ref.principal_id}}}:*")
     assert len(keys) == 5

@@ -1,0 +1,55 @@
+"""A turn's way in and out in one step each: limits and session of one principal lie in one slot of a cluster.
+
+Limits that count by another scope (an endpoint's own) may lie in another slot: then it is two steps, the session's
+never before the limits have admitted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from streamproxy.domain.limits import Ask, Decision, Reservation
+from streamproxy.domain.sessions import NO_PLACE, Message, Place, SessionRef, Turn
+from streamproxy.stores.redis.connect import Argument, Call, RedisLink
+from streamproxy.stores.redis.limits import RedisLimits
+from streamproxy.stores.redis.scripts import Script, chained
+from streamproxy.stores.redis.sessions import RedisSessions
+
+
+class RedisTurnstile:
+    """Fills ``domain.ports.Turnstile``."""
+
+    def __init__(self, link: RedisLink, limits: RedisLimits, sessions: RedisSessions) -> None:
+        self._link = link
+        self._limits = limits
+        self._sessions = sessions
+        self._enter = chained("reserve", "enter_session")
+        self._leave = chained("settle", "append_turn")
+
+    async def enter(self, ask: Ask, ref: SessionRef, turn_id: str) -> tuple[Decision, Place]:
+        """Take the request's share of the limits, and a place in the session if there was one."""
+        if ask.scope != ref.principal_id:
+            return await self._limits.reserve(ask), NO_PLACE
+        while True:
+            step = _one(self._enter, self._limits.reserving(ask), self._sessions.entering(ref, turn_id))
+            admitted, *inside = await self._link.run_through(*step)
+            decision = self._limits.decision(ask, admitted)
+            if decision is not None:
+                return decision, self._sessions.place(*inside) if inside else NO_PLACE
+
+    async def leave(
+        self, reservation: Reservation, tokens: int, ref: SessionRef, turn: Turn, system: Message | None
+    ) -> None:
+        """Settle the limits and append the turn, each once."""
+        settling, appending = self._limits.settling(reservation, tokens), self._sessions.appending(ref, turn, system)
+        if reservation.ask.scope == ref.principal_id:
+            await self._link.run(*_one(self._leave, settling, appending))
+        else:
+            await asyncio.gather(self._link.run(*settling), self._link.run(*appending))
+
+
+def _one(script: Script, first: Call, second: Call) -> Call:
+    """The arguments of ``chained`` scripts."""
+    (_, keys, args), (_, more_keys, more_args) = first, second
+    own: tuple[Argument, ...] = (len(keys), len(args), *args, *more_args)
+    return script, (*keys, *more_keys), own
