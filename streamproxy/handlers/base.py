@@ -143,6 +143,8 @@ class BaseHandler(RequestHandler):
 
     def on_connection_close(self) -> None:
         self.client_left = True
+        # Ends Tornado's wait for the rest of a body, which would keep the request in memory for ever.
+        super().on_connection_close()
         if self._listening is not None:
             self._listening.cancel()
 

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import logging
-import secrets
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from tornado.ioloop import IOLoop
 
-from streamproxy.composition.start import Start
-from streamproxy.composition.worker import open_worker
 from streamproxy.handlers.base import BaseHandler
 from streamproxy.handlers.compat.simple_chat import SimpleChatHandler
-from streamproxy.serving import ProxyServer
-from streamproxy.settings import load
-from streamproxy.tokenizer import Tokenizer
 from tests.contract.shapes import CANARY, assert_error
+from tests.handlers.worker import serving
 from tests.support.http import Client
 
 
@@ -43,33 +38,9 @@ class BrokenSimpleChat(SimpleChatHandler):
         raise LookupError(CANARY)
 
 
-@asynccontextmanager
-async def serving(folder: Path) -> AsyncIterator[int]:
-    """The port of a worker in this process that has the broken endpoints besides its own."""
-    environ = {
-        "STREAMPROXY_DATABASE__URL": f"sqlite+aiosqlite:///{folder}/streamproxy.db",
-        "STREAMPROXY_SERVER__CORS_ORIGINS": "https://chat.example",
-    }
-    settings = load(None, {}, environ).settings
-    start = Start(settings, secrets.token_bytes(32), "memory://defects", Tokenizer())
-    async with open_worker(start) as worker:
-        environment = worker.application.settings["default_handler_args"]
-        worker.application.add_handlers(
-            r".*", [(r"/broken", Broken, environment), (r"/user/broken", BrokenSimpleChat, environment)]
-        )
-        server = ProxyServer(worker.application, trusted_proxies=())
-        server.listen(0, "127.0.0.1")
-        (sock,) = server._sockets.values()
-        try:
-            yield sock.getsockname()[1]
-        finally:
-            server.stop()
-            await server.close_all_connections()
-
-
 @pytest.fixture
 def client(io_loop: IOLoop, tmp_path: Path) -> Iterator[Client]:
-    context = serving(tmp_path)
+    context = serving(tmp_path, (r"/broken", Broken), (r"/user/broken", BrokenSimpleChat))
     with closing(Client(io_loop.run_sync(context.__aenter__))) as found:
         yield found
     io_loop.run_sync(lambda: context.__aexit__(None, None, None))
