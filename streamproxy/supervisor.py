@@ -23,8 +23,10 @@ log = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1
 _SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD})
-# The second process in a row that lived shorter than this is started again only after as long a pause.
+# One that lived shorter than this may die again at once: each in a row is started again after twice the pause.
 SHORT_LIFE_SECONDS = 2.0
+FIRST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 30.0
 POLL_SECONDS = 0.2
 
 Body = Callable[[int, Callable[[], None]], None]
@@ -65,7 +67,7 @@ class Supervisor:
         self._processes: dict[int, _Process] = {}
         self._due = dict.fromkeys(range(count), 0.0)
         self._to_replace: list[int] = []
-        self._short_lived: set[int] = set()
+        self._short_lives = dict.fromkeys(range(count), 0)
         self._stopping = False
 
     def run(self) -> None:
@@ -176,17 +178,27 @@ class Supervisor:
         if process.asked_to_stop is not None or self._stopping:
             return
         pause = self._pause(process)
-        log.error("worker %d ended with %d; starting it again", process.slot, os.waitstatus_to_exitcode(status))
+        when = f"in {pause:g} s" if pause else "at once"
+        log.error(
+            "worker %d ended with %d; starting it again %s", process.slot, os.waitstatus_to_exitcode(status), when
+        )
         self._due[process.slot] = time.monotonic() + pause
 
     def _pause(self, process: _Process) -> float:
         """Seconds before a slot gets its next process: one that keeps dying must not keep the machine busy."""
         if time.monotonic() - process.started >= SHORT_LIFE_SECONDS:
-            self._short_lived.discard(process.slot)
+            self._short_lives[process.slot] = 0
             return 0.0
-        again = process.slot in self._short_lived
-        self._short_lived.add(process.slot)
-        return SHORT_LIFE_SECONDS if again else 0.0
+        self._short_lives[process.slot] += 1
+        return pause_after(self._short_lives[process.slot])
+
+
+def pause_after(short_lives: int) -> float:
+    """Seconds to wait after so many short lives in a row: none after the first, which may have been bad luck."""
+    if short_lives < 2:
+        return 0.0
+    # No power of what nothing bounds: a worker may die for weeks.
+    return min(FIRST_PAUSE_SECONDS * (1 << min(short_lives - 2, 16)), LONGEST_PAUSE_SECONDS)
 
 
 def _say_ready(pipe: int) -> None:
