@@ -50,6 +50,11 @@ class Nginx:
             *("-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")),
         ]
 
+    def forget(self, line: str) -> None:
+        """Leave *line* out of the configuration, before the start: what it is for should then be missed."""
+        site = self._folder / "site.conf"
+        site.write_text(_replaced(site.read_text(), line, ""))
+
     def complaints(self) -> str:
         """What ``nginx -t`` finds wrong; "" when it accepts the configuration."""
         done = subprocess.run([*self._command, "-t"], capture_output=True, text=True, check=False)

@@ -24,6 +24,7 @@ class UpstreamRequest:
 
     method: str
     path: str
+    version: str
     headers: list[tuple[str, str]]
     body: bytes
     left: asyncio.Future[str]
@@ -50,7 +51,12 @@ class Answer:
     dripping: bool = False
 
     async def start(self, status: int, headers: dict[str, str], framing: str) -> None:
-        """Send the head. *framing* is ``chunked``, ``close`` (ends with the connection) or ``length``."""
+        """Send the head. *framing* is ``chunked``, ``close`` (ends with the connection) or ``length``.
+
+        Who asked over HTTP/1.0 knows no chunks: the answer ends with the connection then, as every real server's.
+        """
+        if framing == "chunked" and self.request.version == "HTTP/1.0":
+            framing = "close"
         self.started, self.framing = True, framing
         fields = {"Connection": "close", **headers}
         if framing == "chunked":

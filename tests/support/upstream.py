@@ -154,9 +154,9 @@ async def catalogue(answer: Answer) -> None:
 async def _read_request(reader: asyncio.StreamReader) -> UpstreamRequest:
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     line, *fields = head[:-4].split("\r\n")
-    method, path, _version = line.split(" ")
+    method, path, version = line.split(" ")
     headers = [(name, value.strip()) for name, _, value in (f.partition(":") for f in fields)]
-    request = UpstreamRequest(method, path, headers, b"", asyncio.get_running_loop().create_future())
+    request = UpstreamRequest(method, path, version, headers, b"", asyncio.get_running_loop().create_future())
     request.body = await reader.readexactly(int(request.header("Content-Length") or 0))
     return request
 
