@@ -12,7 +12,7 @@ from typing import Any, Final
 import aiohttp
 
 from tests.fuzz.report import Report
-from tests.fuzz.served import HANG_SECONDS, REDIS_WAS_SLOW, WARM_UP, served
+from tests.fuzz.served import HANG_SECONDS, REDIS_WAS_SLOW, REFUSED, WARM_UP, served
 
 AT_ONCE: Final = 8
 LONGEST: Final = 3 << 20
@@ -128,7 +128,7 @@ _WHOLE: Final = (_cut, _followed, _respelled, _replaced, _changed, _changed)
 
 def run(report: Report) -> None:
     """Bodies until the report has enough."""
-    with served() as server:
+    with served(report) as server:
 
         async def work(session: aiohttp.ClientSession) -> None:
             for number in inputs:
@@ -155,7 +155,9 @@ async def _post(session: aiohttp.ClientSession, path: str, data: bytes, report: 
     async with session.post(path, data=io.BytesIO(data), headers={"Content-Type": "application/json"}) as answer:
         said = await answer.read()
     report.seen[f"{answer.status}"] += 1
-    assert answer.status < 500 or REDIS_WAS_SLOW in said, f"{path} {data[:2000]!r}: {answer.status} {said[:500]!r}"
+    refused = answer.status == 503 and REDIS_WAS_SLOW in said
+    report.seen[REFUSED] += refused
+    assert answer.status < 500 or refused, f"{path} {data[:2000]!r}: {answer.status} {said[:500]!r}"
     if answer.content_type != "text/event-stream":
         json.loads(said)
     else:

@@ -10,7 +10,7 @@ from typing import Final
 from tests.fuzz.http_reading import read
 from tests.fuzz.http_requests import CANARY, pieces, request
 from tests.fuzz.report import Report
-from tests.fuzz.served import HANG_SECONDS, REDIS_WAS_SLOW, WARM_UP, served
+from tests.fuzz.served import HANG_SECONDS, REDIS_WAS_SLOW, REFUSED, WARM_UP, served
 
 AT_ONCE: Final = 16
 QUIET_SECONDS: Final = 0.02
@@ -19,7 +19,7 @@ _STATUS: Final = re.compile(rb"HTTP/1\.1 (\d)\d\d")
 
 def run(report: Report) -> None:
     """Requests until the report has enough."""
-    with served() as server:
+    with served(report) as server:
         credential = b"Authorization: Bearer " + server.bearer.encode()
 
         async def work() -> None:
@@ -28,8 +28,12 @@ def run(report: Report) -> None:
                 parts = [*pieces(report.random, whole), CANARY]
                 reading = read(whole + CANARY)
                 owes = bool(reading.messages) and reading.messages[-1].target == "/canary"
-                for kind in await _statuses(server.proxy.port, whole, parts, owes=owes):
-                    report.seen[f"{kind.decode()}xx"] += 1
+                sent = await _answers(server.proxy.port, whole, parts, owes=owes)
+                kinds = _STATUS.findall(sent)
+                refused = sent.count(REDIS_WAS_SLOW)
+                assert kinds.count(b"5") == refused, f"{whole!r}: {sent[:500]!r}"
+                report.seen.update(f"{kind.decode()}xx" for kind in kinds)
+                report.seen[REFUSED] += refused > 0
                 if number == WARM_UP:
                     server.warm()
 
@@ -42,7 +46,7 @@ def run(report: Report) -> None:
         asyncio.run(everybody())
 
 
-async def _statuses(port: int, whole: bytes, parts: Sequence[bytes], *, owes: bool) -> list[bytes]:
+async def _answers(port: int, whole: bytes, parts: Sequence[bytes], *, owes: bool) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     sent = bytearray()
     try:
@@ -58,6 +62,4 @@ async def _statuses(port: int, whole: bytes, parts: Sequence[bytes], *, owes: bo
         pass
     finally:
         writer.transport.abort()
-    kinds = _STATUS.findall(bytes(sent))
-    assert kinds.count(b"5") == sent.count(REDIS_WAS_SLOW), f"{whole!r}: {bytes(sent)[:500]!r}"
-    return kinds
+    return bytes(sent)

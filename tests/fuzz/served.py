@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
+import redis
 
+from tests.fuzz.report import Report
 from tests.openapi.fuzz import running_proxy
 from tests.support.proxy import ProxyProcess
 
@@ -23,6 +25,11 @@ HANG_SECONDS = 30.0
 GROWTH_BYTES = 96 << 20
 WARM_UP = 200
 REDIS_WAS_SLOW = b'"code":"store_unavailable"'
+REFUSED = "refused for Redis"
+MOST_REFUSED = 0.02
+# A second of a busy machine in a short run.
+FEW_REFUSED = 20
+SLOW_MICROSECONDS = 100_000
 
 
 @dataclass(slots=True)
@@ -47,12 +54,38 @@ class Served:
         assert grown < GROWTH_BYTES, f"the server grew by {grown >> 20} MiB"
         return grown
 
+    def watch_redis(self) -> None:
+        """From here on Redis writes down which commands were slow."""
+        with self.redis() as client:
+            client.config_set("slowlog-log-slower-than", SLOW_MICROSECONDS)
+            client.slowlog_reset()
+
+    def check_redis(self) -> None:
+        """AssertionError when one was."""
+        with self.redis() as client:
+            slow = client.slowlog_get()
+        assert not slow, f"slow in Redis: {[(entry['duration'], entry['command'][:500]) for entry in slow]}"
+
+    def redis(self) -> redis.Redis:
+        """A client of the server's Redis."""
+        return redis.Redis.from_url(str(self.proxy.settings.redis_url))
+
 
 @contextmanager
-def served() -> Iterator[Served]:
-    """A server for one run; at its end the log must hold no fault and the memory must not have grown."""
+def served(report: Report) -> Iterator[Served]:
+    """A server for one run; at its end the log must hold no fault, the memory must not have grown, and hardly any
+    input may have been ``REFUSED``."""
     with tempfile.TemporaryDirectory() as folder, running_proxy(Path(folder)) as proxy:
         made = Served(proxy, proxy.bearer("fuzz"))
+        made.watch_redis()
         yield made
+        made.check_redis()
         if made.resident:
             made.check_memory()
+    check_refusals(report)
+
+
+def check_refusals(report: Report) -> None:
+    """AssertionError when more inputs were refused than a busy machine explains."""
+    most = max(FEW_REFUSED, int(report.done * MOST_REFUSED))
+    assert report.seen[REFUSED] <= most, f"{report.seen[REFUSED]} of {report.done} inputs were refused for Redis"

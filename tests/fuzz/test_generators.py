@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
+from contextlib import nullcontext
 from random import Random
 
 import pytest
@@ -17,6 +18,7 @@ from tests.fuzz.http import Heard, check
 from tests.fuzz.http_reading import Message, read
 from tests.fuzz.http_requests import CANARY, SMUGGLED
 from tests.fuzz.report import Report
+from tests.fuzz.served import REFUSED, check_refusals, served
 
 SHORT: dict[str, tuple[Callable[[Report], None], int]] = {
     "sse": (sse.run, 12_000),
@@ -129,6 +131,26 @@ def test_what_nginx_sent_with_a_body_is_not_taken_without_one(monkeypatch: pytes
     monkeypatch.setattr(through_nginx, "PATIENCE_SECONDS", 1.5)
     with pytest.raises(AssertionError, match="did not send"):
         through_nginx.run(Report("nginx", count=100, seed=1, quiet=True))
+
+
+def test_an_input_that_keeps_redis_busy_is_found() -> None:
+    """Whatever became of the others meanwhile: Redis tells how long a command took it."""
+    with pytest.raises(AssertionError, match="slow in Redis"):
+        keep_redis_busy()
+
+
+def keep_redis_busy() -> None:
+    with served(Report("raw", count=0, seed=1)) as server, server.redis() as client:
+        client.execute_command("DEBUG", "SLEEP", "0.15")  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize(("done", "refused", "too_many"), [(400, 20, False), (400, 21, True), (200_000, 4001, True)])
+def test_refusals_are_believed_to_a_point(done: int, refused: int, *, too_many: bool) -> None:
+    report = Report("raw", count=done, seed=1)
+    report.done = done
+    report.seen[REFUSED] = refused
+    with pytest.raises(AssertionError) if too_many else nullcontext():
+        check_refusals(report)
 
 
 async def _deaf(*_arguments: object, **_named: object) -> Heard:
