@@ -50,6 +50,7 @@ export const CHINESE = {
   stopping: "正在停止…",
   stopped: "已停止。",
   cutShort: "这个回答没有写完。",
+  gaps: "这个回答有一部分没有传到本页。重新加载页面即可看到完整内容。",
   copy: "复制",
   copied: "已复制",
   edit: "编辑",

@@ -50,6 +50,7 @@ export const ENGLISH = {
   stopping: "Stopping…",
   stopped: "Stopped.",
   cutShort: "This answer was not finished.",
+  gaps: "Part of this answer did not reach this page. Reload the page to see all of it.",
   copy: "Copy",
   copied: "Copied",
   edit: "Edit",

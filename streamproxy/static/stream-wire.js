@@ -100,7 +100,7 @@ export class Wire {
     const events = [];
     /** @type {(value?: unknown) => void} */
     let wake = () => {};
-    for (const name of ["message", "done", "failed"]) {
+    for (const name of ["message", "gap", "done", "failed"]) {
       source.addEventListener(name, ({ data, lastEventId }) => {
         events.push({ event: name, data, id: lastEventId });
         watch.alive();

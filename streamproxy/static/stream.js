@@ -35,6 +35,8 @@
  * @property {(chunk: Chunk) => void} [onChunk]
  * @property {(state: State, detail: {retryAt?: number, fault?: StreamError}) => void} [onState]
  *   while reconnecting: when it tries again (epoch milliseconds), and why
+ * @property {(lost: {first: number, last: number}) => void} [onGap]
+ *   chunks of these numbers were lost on the server: what follows does not join on to what is there
  * @property {(receipt: Receipt) => void} [onDone]
  * @property {(fault: StreamError) => void} [onFault]
  */
@@ -184,6 +186,7 @@ export class ChatStream {
           this.#progress = performance.now();
           if (event.event === "done") receipt = JSON.parse(event.data);
           if (event.event === "failed") throw new StreamError({ ...JSON.parse(event.data).error, final: true });
+          if (event.event === "gap") this.#call(this.#options.onGap, JSON.parse(event.data));
           if (receipt) return;
           if (this.#memory.isNew(event.id)) this.#take(event);
         }

@@ -124,6 +124,7 @@ export class Talk {
       storageKey: this.#streamKey,
       onStart: (headers) => this.#page.limits.read(headers),
       onChunk: (chunk) => turnOf()?.take(chunk),
+      onGap: () => turnOf()?.lose(),
       onState: (state, detail) => this.#page.lost(this, state, detail),
     };
   }
@@ -153,7 +154,7 @@ export class Talk {
       const receipt = await stream.finished;
       turn.streamId = stream.id;
       const stopped = receipt.end_reason === "cancelled";
-      await turn.answer.end(notesOf(receipt, turn.ending), { atOnce: stopped });
+      await turn.answer.end([turn.gaps && texts.gaps, ...notesOf(receipt, turn.ending)], { atOnce: stopped });
       turn.answer.offer(() => this.#again(turn));
       this.#page.announce(stopped ? texts.stopped : texts.complete);
     } catch (fault) {

@@ -8,6 +8,8 @@ export class Turn {
   streamId;
   /** The answer's finish reason, null while there is none. */
   ending = null;
+  /** Whether something of it was lost between the server and here. */
+  gaps = false;
 
   /** `onEdit(turn, text)` is null for what cannot be asked again; `hasLater(turn)`: more was said since. */
   constructor(text, { streamId = "", onEdit, hasLater, onGrow }) {
@@ -30,6 +32,12 @@ export class Turn {
     this.ending = ending ?? this.ending;
     if (delta.content || delta.refusal) this.answer.say(delta.content || delta.refusal);
     else if (delta.reasoning_content || delta.reasoning) this.answer.think();
+  }
+
+  /** Something of the answer is lost; what follows does not join on to it. */
+  lose() {
+    this.gaps = true;
+    this.answer.say(" […] ");
   }
 
   /** It was taken back. */

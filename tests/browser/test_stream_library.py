@@ -9,6 +9,7 @@ from playwright.async_api import Page, Route
 
 from tests.browser.site import Site
 from tests.browser.witness import Witness
+from tests.streams.events import lose_the_middle, until_recorded
 from tests.support.steps import done, drop, finish, gate, say, stall, usage
 
 WORDS = [f"word{number} " for number in range(20)]
@@ -149,6 +150,30 @@ async def test_what_was_left_is_taken_up_on_the_next_page(site: Site, page: Page
         }"""
     )
     assert found == {"before": "One ", "added": "two", "text": "One two", "next": None}
+
+
+async def test_what_is_lost_is_told_before_what_follows_it(site: Site, page: Page) -> None:
+    """A hole in the text is never passed over in silence."""
+    more = asyncio.Event()
+    site.upstream.script(say("One "), gate(more), say("two "), say("three"), finish(), usage(), done())
+    await begin(site, page)
+    await page.wait_for_function("() => stream.text === 'One '")
+    stream_id, position = await page.evaluate("() => (stream.close(), [stream.id, stream.position])")
+    more.set()
+    await until_recorded(site.server, stream_id)
+    first = await lose_the_middle(site.server, stream_id)
+    await page.reload()
+    told = await page.evaluate(
+        """async () => {
+          const { resumeStream } = await import("/static/stream.js");
+          const told = [];
+          const stream = resumeStream({ onGap: (lost) => told.push(lost), onChunk: () => told.push("chunk") });
+          await stream.finished;
+          return told;
+        }"""
+    )
+    assert told[0] == {"first": int(position.rpartition(".")[2]) + 1, "last": first - 1}
+    assert set(told[1:]) <= {"chunk"}
 
 
 async def test_what_the_server_refuses_is_said_at_once(site: Site, page: Page, witness: Witness) -> None:

@@ -84,3 +84,17 @@ async def start(
     answer: Reply = await client.ask("POST", "/v1/streams", body, **(headers or {}))
     assert answer.status == 201, answer
     return answer.json
+
+
+async def lose_the_middle(server: Server, stream_id: str) -> int:
+    """Make of an ended stream's log what it is without its first entry, the last three events; the first one's number.
+
+    How many entries it has depends on how busy the worker was: it is written anew, as one.
+    """
+    _, log = stream_keys(stream_id)
+    async with server.redis() as redis:
+        lines = [line for _, fields in await redis.xrange(log) for line in fields["d"].split("\n")]
+        first = len(lines) - 2
+        await redis.delete(log)
+        await redis.xadd(log, {"f": first, "d": "\n".join(lines[-3:])}, id=f"{len(lines)}-0")
+    return first

@@ -14,7 +14,7 @@ from streamproxy.stores.redis import stream_keys
 from tests.e2e.conftest import Launch, Speak
 from tests.e2e.facts import until
 from tests.e2e.server import Server
-from tests.streams.events import ending, numbers, open_events, start, text, until_recorded
+from tests.streams.events import ending, lose_the_middle, numbers, open_events, start, text, until_recorded
 from tests.support.http import Client
 from tests.support.processes import readiness
 from tests.support.steps import Step, done, drop, finish, say, stall, usage
@@ -247,21 +247,13 @@ async def test_events_that_are_no_longer_held_are_told_by_a_gap(
     """`event: gap` with the numbers that are lost, then what is left; the position stays that of what was seen."""
     (person,) = await server.people(1)
     stream = await ended_stream(server, speak(server, person), upstream)
-    _, log = stream_keys(stream["id"])
-    async with server.redis() as redis:
-        # The log as it would be had its first events been one entry and the rest another, and the first were lost.
-        # How many entries it has depends on how busy the worker was.
-        lines = [line for _, fields in await redis.xrange(log) for line in fields["d"].split("\n")]
-        last = len(lines)
-        first = last - 2
-        await redis.delete(log)
-        await redis.xadd(log, {"f": first, "d": "\n".join(lines[-3:])}, id=f"{last}-0")
+    first = await lose_the_middle(server, stream["id"])
     events = await (
         await open_events(speak(server, person, worker=worker), stream["events_url"], last_event_id=f"{stream['id']}.1")
     ).to_the_end()
     gap, *rest = events
     assert (gap.event, gap.data, gap.id) == ("gap", f'{{"first":2,"last":{first - 1}}}', None)
-    assert numbers(rest) == list(range(first, last + 1))
+    assert numbers(rest) == [first, first + 1, first + 2]
     assert rest[-1].event == "done"
 
 
