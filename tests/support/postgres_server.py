@@ -10,15 +10,18 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
+
 from tests.support.processes import find_program, free_port, stop, wait_until
 
 USER = "streamproxy"
 
 
 class PostgresServer:
-    """Run initdb and postgres as an unprivileged user: postgres refuses to run as root."""
+    """Run initdb and postgres as an unprivileged user: postgres refuses to run as root. *options* are initdb's."""
 
-    def __init__(self) -> None:
+    def __init__(self, *options: str) -> None:
+        self._options = options
         # Its own folder below /tmp, not pytest's: the unprivileged user must be able to reach it.
         self._folder = Path(tempfile.mkdtemp(prefix="streamproxy-pg-"))
         self.port = free_port()
@@ -31,7 +34,7 @@ class PostgresServer:
         initdb = find_program("initdb", package="postgresql")
         data = self._folder / "data"
         command = [initdb, "-D", str(data), "-U", USER, "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C"]
-        subprocess.run(command, check=True, user=account, stdout=subprocess.DEVNULL)
+        subprocess.run([*command, *self._options], check=True, user=account, stdout=subprocess.DEVNULL)
         self.launch()
 
     def launch(self) -> None:
@@ -58,10 +61,29 @@ class PostgresServer:
             return None
         return next(name for name in ("postgres", "nobody") if name in {p.pw_name for p in pwd.getpwall()})
 
-    def create_database(self, name: str) -> str:
-        """Make an empty database and return its SQLAlchemy URL."""
+    def limit_files(self, size: int | None) -> None:
+        """No file may grow beyond *size* bytes by the server, or by what it starts from now on; None: any may."""
+        assert self._process is not None
+        limit = f"--fsize={'unlimited' if size is None else size}:"
+        postmaster = psutil.Process(self._process.pid)
+        # The postmaster first: who is forked later inherits it. As its own user: root alone may not everywhere.
+        for pid in (postmaster.pid, *(child.pid for child in postmaster.children())):
+            command = [find_program("prlimit", package="util-linux"), "--pid", str(pid), limit]
+            # One that has ended meanwhile needs no limit.
+            subprocess.run(command, user=self._account(), check=psutil.pid_exists(pid), stderr=subprocess.DEVNULL)
+
+    def create_database(self, name: str, *, disk: Path | None = None) -> str:
+        """Make an empty database, its tables on *disk* if one is named, and return its SQLAlchemy URL."""
+        options = ["-h", "127.0.0.1", "-p", str(self.port), "-U", USER]
+        where = []
+        if disk is not None:
+            shutil.chown(disk, self._account())
+            psql = find_program("psql", package="postgresql")
+            command = f"CREATE TABLESPACE {name} LOCATION '{disk}'"
+            subprocess.run([psql, *options, "-q", "-c", command, "postgres"], check=True)
+            where = ["-D", name]
         createdb = find_program("createdb", package="postgresql")
-        subprocess.run([createdb, "-h", "127.0.0.1", "-p", str(self.port), "-U", USER, name], check=True)
+        subprocess.run([createdb, *options, *where, name], check=True)
         return f"postgresql+asyncpg://{USER}@127.0.0.1:{self.port}/{name}"
 
     def stop(self) -> None:
