@@ -102,5 +102,5 @@ setup-servers:
 
 clean: ## remove what was built; data/ stays
 	rm -rf .venv .venv-audit build *.egg-info .mypy_cache .ruff_cache .pytest_cache \
-	  tests/frontends/{node_modules,dist,.lock} tests/sdk/node/node_modules
+	  tests/frontends/dist tests/{frontends,sdk/node,browser/node}/{node_modules,.lock}
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

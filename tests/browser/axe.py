@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from playwright.async_api import Page
 
-from tests.browser.packages import MODULES, install
+from tests.browser.packages import modules
 
 SERIOUS = ("serious", "critical")
 
 
 async def serious_faults(page: Page) -> list[str]:
     """The serious and critical ones, each with the elements at fault."""
-    install()
-    await page.evaluate((MODULES / "axe-core" / "axe.min.js").read_text())
+    await page.evaluate((modules() / "axe-core" / "axe.min.js").read_text())
     # What fades in has no colour of its own yet.
     await page.evaluate("Promise.all(document.getAnimations().map((a) => a.finish()))")
     result = await page.evaluate("axe.run(document, {resultTypes: ['violations']})")

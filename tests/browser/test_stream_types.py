@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from streamproxy.handlers.page import page_files
-from tests.browser.packages import MODULES, install
+from tests.browser.packages import modules
 from tests.support.processes import find_program
 
 LIBRARY = ("stream.js", "stream-memory.js", "stream-wire.js", "sse.js")
@@ -33,12 +33,11 @@ OPTIONS = (
 
 def test_typescript_accepts_right_use_and_only_that(tmp_path: Path) -> None:
     """The library itself and a page that uses it well are without fault; a number for a model's name is not."""
-    install()
     for name in LIBRARY:
         (tmp_path / name).write_bytes(page_files()[name])
     (tmp_path / "use.ts").write_text(USE)
     (tmp_path / "misuse.ts").write_text(MISUSE)
-    command = [find_program("node", package="nodejs"), str(MODULES / "typescript" / "bin" / "tsc"), *OPTIONS]
+    command = [find_program("node", package="nodejs"), str(modules() / "typescript" / "bin" / "tsc"), *OPTIONS]
     done = subprocess.run(
         [*command, *LIBRARY, "use.ts", "misuse.ts"], cwd=tmp_path, capture_output=True, text=True, check=False
     )

@@ -8,8 +8,9 @@ from typing import Any, TypeAlias
 import pytest
 from tornado.ioloop import IOLoop
 
-from tests.sdk.drivers import Call, Job, NodeSdk, PythonSdk, Sdk, install_node_sdk
+from tests.sdk.drivers import NODE_FOLDER, Call, Job, NodeSdk, PythonSdk, Sdk
 from tests.support.http import Client
+from tests.support.npm import installed
 
 StartCall: TypeAlias = Callable[..., Awaitable[Call]]
 
@@ -19,8 +20,8 @@ def sdk(request: pytest.FixtureRequest) -> Sdk:
     """openai-python and openai-node, one after the other."""
     if request.param == "python":
         return PythonSdk()
-    install_node_sdk()
-    return NodeSdk()
+    with installed(NODE_FOLDER):
+        return NodeSdk()
 
 
 @pytest.fixture

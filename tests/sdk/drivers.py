@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -154,15 +152,3 @@ class NodeCall:
         if self._process.returncode is None:
             self._process.kill()
         await self._process.communicate()
-
-
-def install_node_sdk() -> None:
-    """Have npm install what package.json names, once."""
-    if (NODE_FOLDER / "node_modules" / "openai" / "package.json").exists():
-        return
-    npm = find_program("npm", package="npm")
-    options = ["--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"]
-    done = subprocess.run([npm, "install", *options], cwd=NODE_FOLDER, capture_output=True, text=True, check=False)
-    if done.returncode:
-        shutil.rmtree(NODE_FOLDER / "node_modules", ignore_errors=True)
-        raise RuntimeError(f"npm could not install the openai package, which these tests need:\n{done.stderr}")
