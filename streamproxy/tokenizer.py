@@ -37,6 +37,9 @@ DEFAULT_ENCODING = "o200k_base"
 LONG_TEXT = 20_000
 # A million spaces in one piece make tiktoken 0.14 panic (its pattern runs out of stack), 500,000 do not.
 _SLICE = 65_536
+# Models whose encoding is remembered, for looking it up costs as much as counting a question. Clients name them.
+MOST_MODELS = 256
+LONGEST_MODEL = 128
 # Counts that are remembered.
 MOST_COUNTED = 4096
 _IN_WORDS = ascii_letters + " "
@@ -51,6 +54,7 @@ class Tokenizer:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder or Path(os.environ.get("TIKTOKEN_CACHE_DIR") or SHIPPED)
+        self._names: dict[str, str] = {}
         self._loaded: dict[str, TokenCounter] = {}
         self._loads: dict[str, asyncio.Task[TokenCounter]] = {}
 
@@ -67,10 +71,13 @@ class Tokenizer:
 
         Each encoding is loaded once, in a thread, however many callers wait for it (0.3 to 0.6 s).
         """
-        try:
-            name = encoding_name_for_model(model)
-        except KeyError:
-            name = DEFAULT_ENCODING
+        name = self._names.get(model)
+        if name is None:
+            name = _encoding_name(model)
+            if len(model) <= LONGEST_MODEL:
+                if len(self._names) >= MOST_MODELS:
+                    self._names.clear()
+                self._names[model] = name
         loaded = self._loaded.get(name)
         if loaded is not None:
             return loaded
@@ -98,6 +105,13 @@ class Tokenizer:
                 exc,
             )
             return EstimatingCounter()
+
+
+def _encoding_name(model: str) -> str:
+    try:
+        return encoding_name_for_model(model)
+    except KeyError:
+        return DEFAULT_ENCODING
 
 
 async def in_thread_if_long(size: int, work: Callable[[], T]) -> T:

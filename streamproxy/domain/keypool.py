@@ -148,8 +148,8 @@ def choose(
     """
     best = min((c.upstream.priority for c in free), default=0)
     first = [c for c in free if c.upstream.priority == best and c.key.id not in on_trial]
-    if not first:
-        return None
+    if len(first) <= 1:
+        return first[0] if first else None
     weights = [c.upstream.weight * c.key.weight for c in first]
     load = [running.get(c.key.id, 0) / w for c, w in zip(first, weights, strict=True)]
     least = min(load)

@@ -148,7 +148,7 @@ class AnsweringHandler(BaseHandler):
         self.log_fields["stream_id"] = exchange.order.stream_id
         if outcome is None:
             return
-        record = outcome.record()
+        record = outcome.record
         self.log_fields |= {
             "upstream": record.upstream,
             "key": record.key_last4,

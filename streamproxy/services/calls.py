@@ -15,7 +15,7 @@ from streamproxy.domain.keypool import Candidate
 from streamproxy.domain.ports import UpstreamReply, UpstreamTransport
 from streamproxy.domain.tracing import Span
 from streamproxy.errors import StreamProxyError, UpstreamError, UpstreamRejectedError, UpstreamTimeoutError
-from streamproxy.services.deadlines import Timeouts, at_most, idle_error
+from streamproxy.services.deadlines import AtMost, Timeouts
 from streamproxy.services.failover import AnyLease, Attempts, CallFailedError, Failover, give_back
 from streamproxy.services.keys import KeyPool
 from streamproxy.services.ownkey import own_error, own_lease
@@ -129,10 +129,10 @@ class Calls:
         """Ask without streaming and wait for the whole answer. *attempts* and *own_key* as in ``stream``."""
 
         async def attempt(lease: AnyLease) -> WholeAnswer:
-            async with self.timeouts.until_the_end():
+            async with self.timeouts.until_the_end() as limit:
                 reply = await self._open(lease, request, prompt, attempts.span)
                 try:
-                    answer = await self._read_whole(lease, reply, request)
+                    answer = await self._read_whole(lease, reply, request, limit)
                     await reply.finish()
                 except BaseException:
                     reply.close()
@@ -207,14 +207,19 @@ class Calls:
             return _failure(lease, reply, seen)
         return Failure(UpstreamError("the upstream sent no event", code="upstream_empty"), another_key=True)
 
-    async def _read_whole(self, lease: AnyLease, reply: UpstreamReply, request: AnyRequest) -> WholeAnswer:
+    async def _read_whole(
+        self, lease: AnyLease, reply: UpstreamReply, request: AnyRequest, limit: AtMost
+    ) -> WholeAnswer:
         """The answer, when it is one: otherwise CallFailedError with what it means."""
-        idle = self.timeouts.idle
+
+        def heard() -> None:
+            limit.heard(self.timeouts.idle)
+
         if isinstance(request, PlainRequest):
-            body = await _body(reply, LONGEST_PICTURES if request.pictures else LONGEST_ANSWER, idle=idle)
+            body = await _body(reply, LONGEST_PICTURES if request.pictures else LONGEST_ANSWER, heard)
             count = count_answers(body, request.answers)
         else:
-            body = dialect_of(lease.candidate.upstream).completion(await _body(reply, LONGEST_ANSWER, idle=idle))
+            body = dialect_of(lease.candidate.upstream).completion(await _body(reply, LONGEST_ANSWER, heard))
             count = count_answers(body, "choices")
         if count is None:
             raise CallFailedError(_failure(lease, reply, body))
@@ -247,23 +252,20 @@ def _failure(lease: AnyLease, reply: UpstreamReply, body: bytes) -> Failure:
     return dialect_of(candidate.upstream).failure(reply.status, reply.headers, clean)
 
 
-async def _body(reply: UpstreamReply, longest: int, *, idle: float | None = None) -> bytes:
+async def _body(reply: UpstreamReply, longest: int, heard: Callable[[], None] = lambda: None) -> bytes:
     """The whole body; UpstreamError ``upstream_answer_too_large`` beyond *longest* bytes.
 
-    *idle* bounds the silence, in seconds, once the body has begun. DeepSeek sends blank lines while its model is
-    busy: they are no beginning.
+    *heard* is called with each batch once the body has begun. DeepSeek sends blank lines while its model is busy:
+    they are no beginning.
     """
     parts: list[bytes] = []
     size, begun = 0, False
-    while batch := await (_soon(reply, idle) if begun and idle is not None else reply.batch()):
+    while batch := await reply.batch():
         size += len(batch)
         if size > longest:
             raise UpstreamError("the upstream's answer is too large", code="upstream_answer_too_large")
         parts.append(batch)
         begun = begun or not batch.isspace()
-    return b"".join(parts)
-
-
-async def _soon(reply: UpstreamReply, seconds: float) -> bytes:
-    async with at_most(seconds, idle_error):
-        return await reply.batch()
+        if begun:
+            heard()
+    return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -9,9 +9,10 @@ A whole answer has no first event: its head comes when the model is done, so tha
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
 
 from streamproxy.errors import UpstreamTimeoutError
 
@@ -24,15 +25,15 @@ class Timeouts:
     idle: float
     total: float
 
-    def until_first_event(self) -> AbstractAsyncContextManager[None]:
+    def until_first_event(self) -> AtMost:
         """UpstreamTimeoutError when what is inside takes longer than a stream may take to begin."""
         if self.total < self.first_event:
             return self.until_the_end()
-        return at_most(self.first_event, first_event_error)
+        return AtMost(self.first_event, first_event_error)
 
-    def until_the_end(self) -> AbstractAsyncContextManager[None]:
+    def until_the_end(self) -> AtMost:
         """UpstreamTimeoutError when what is inside takes longer than an answer may take in all."""
-        return at_most(self.total, total_error)
+        return AtMost(self.total, total_error)
 
 
 def first_event_error(seconds: float) -> UpstreamTimeoutError:
@@ -47,17 +48,37 @@ def total_error(seconds: float) -> UpstreamTimeoutError:
     return UpstreamTimeoutError(f"the answer took longer than {seconds:g} s", code="upstream_total_timeout")
 
 
-@asynccontextmanager
-async def at_most(seconds: float, error: Callable[[float], UpstreamTimeoutError]) -> AsyncIterator[None]:
-    """Raise ``error(seconds)`` when what is inside takes longer."""
-    limit = asyncio.timeout(seconds)
-    try:
-        async with limit:
-            yield
-    except TimeoutError as exc:
-        if limit.expired():
-            raise error(seconds) from exc
-        raise
+class AtMost:
+    """``async with``: raises ``error(seconds)`` when what is inside takes longer. It is entered once."""
+
+    __slots__ = ("_end", "_error", "_idle", "_limit", "_loop", "_seconds")
+
+    def __init__(self, seconds: float, error: Callable[[float], UpstreamTimeoutError]) -> None:
+        self._seconds = seconds
+        self._error = error
+        # The silence that would be too long now; None where the end comes first.
+        self._idle: float | None = None
+        self._loop = asyncio.get_running_loop()
+        self._end = self._loop.time() + seconds
+        self._limit = asyncio.timeout_at(self._end)
+
+    async def __aenter__(self) -> Self:
+        await self._limit.__aenter__()
+        return self
+
+    def heard(self, idle: float) -> None:
+        """Something came: *idle* seconds of silence from now on are too long as well."""
+        silent = self._loop.time() + idle
+        self._idle = idle if silent < self._end else None
+        self._limit.reschedule(min(silent, self._end))
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await self._limit.__aexit__(kind, error, trace)
+        except TimeoutError as late:
+            raise (self._error(self._seconds) if self._idle is None else idle_error(self._idle)) from late
 
 
 class Deadlines:

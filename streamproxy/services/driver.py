@@ -135,4 +135,4 @@ class _Intake:
 def _ending(live: LiveStream, outcome: Outcome | None) -> Ending:
     if live.error:
         return Ending(StreamState.FAILED, live.error)
-    return Ending(StreamState.DONE, b"{}" if outcome is None else finished_receipt(outcome.record()))
+    return Ending(StreamState.DONE, b"{}" if outcome is None else finished_receipt(outcome.record))

@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Self
 
 import msgspec
 
 from streamproxy.domain.limits import Standing
-from streamproxy.domain.streams import EndReason, RunningStream, Timing, Usage
+from streamproxy.domain.streams import EndReason, RunningStream, Timing, Usage, UsageRecord
 from streamproxy.domain.tracing import operation, usage_attributes
 from streamproxy.errors import (
     StreamCancelledError,
@@ -56,7 +57,7 @@ class Exchange:
         self.order = order
         self.prompt: Prompt | None = None
         self.outcome: Outcome | None = None
-        self.attempts = Attempts(self._tokens_asked, trace=order.trace, operation=operation(order.endpoint))
+        self.attempts = Attempts(trace=order.trace, operation=operation(order.endpoint))
         self._parts = parts
         self._holding = Holding(parts, order)
         self._started = parts.clock()
@@ -71,7 +72,6 @@ class Exchange:
         self._interruption: Interruption | None = None
         self._opening: asyncio.Task[Any] | None = None
         self._settling: asyncio.Task[None] | None = None
-        self._recording: asyncio.Task[None] | None = None
 
     @property
     def description(self) -> RunningStream:
@@ -94,17 +94,17 @@ class Exchange:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        recording = None
+        written = None
         try:
             await self._conclude(self._reason_for(error), error)
             if self.outcome is not None and (self._asked_upstream or self._receipt_promised):
-                recording = self._recording = asyncio.create_task(self._record(self.outcome))
+                written = self._record(self.outcome)
         finally:
-            if recording is None:
+            if written is None:
                 self._parts.running.discard(self)
-        if recording is not None:
-            recording.add_done_callback(lambda _: self._parts.running.discard(self))
-            await asyncio.wait({recording}, timeout=LEDGER_SECONDS)
+        if written is not None:
+            written.add_done_callback(self._recorded)
+            await asyncio.wait({written}, timeout=LEDGER_SECONDS)
 
     # -- opening ------------------------------------------------------------------------------------
 
@@ -142,6 +142,7 @@ class Exchange:
         if parts.moderation is not None:
             await parts.moderation.ask_upstream(order.request, trace=order.trace, own_key=order.own_key)
         self.prompt = await self._holding.prompt()
+        self.attempts.tokens = _need(parts, order, self.prompt)
         self._asked_upstream = True
         self._asked_at = parts.clock()
         if order.request.stream:
@@ -160,14 +161,6 @@ class Exchange:
                 order.request, self.prompt, attempts=self.attempts, own_key=order.own_key
             )
         self._first_event_at = parts.clock()
-
-    async def _tokens_asked(self) -> int:
-        """What a call may use at most, for keys with a token window."""
-        request, prompt = self.order.request, self.prompt
-        if prompt is None:
-            return 0
-        reply = self._parts.reply_reserve if request.reply_tokens is None else request.reply_tokens
-        return await self._parts.prompts.tokens(request, prompt) + reply
 
     # -- answering ----------------------------------------------------------------------------------
 
@@ -226,6 +219,8 @@ class Exchange:
     @property
     def transcript(self) -> Transcript | None:
         """What was said so far, None while there is no answer."""
+        if self.outcome is not None:
+            return self.outcome.transcript
         if self._running is not None:
             return self._running.transcript(interrupted=self._interruption is not None)
         return self._whole.transcript if self._whole is not None else None
@@ -262,11 +257,14 @@ class Exchange:
         await self._holding.settle(self.outcome, refund=not counts)
         self._settling_seconds = self._parts.clock() - began
         self._end_spans(self.outcome)
+        # It knows us, as we know it: what goes round in a circle would stay until the garbage collector comes by.
+        self._running = None
 
     def _end_spans(self, outcome: Outcome) -> None:
         attributes = usage_attributes(outcome.usage)
-        self.attempts.span.end(attributes, error=outcome.error_code)
-        self.order.trace.end({**attributes, "streamproxy.end_reason": str(outcome.reason)}, error=outcome.error_code)
+        self.attempts.span.end(attributes, error=outcome.record.error_code)
+        ending = {**attributes, "streamproxy.end_reason": str(outcome.record.end_reason)}
+        self.order.trace.end(ending, error=outcome.record.error_code)
 
     async def _return_key(self, usage: Usage) -> None:
         """The key goes back with what the answer cost it, and with what its ending showed."""
@@ -278,25 +276,35 @@ class Exchange:
         await self._parts.calls.over(answer, tokens=usage.total_tokens, silent=silent)
 
     def _make_outcome(self, reason: EndReason, usage: Usage, error: BaseException | None) -> Outcome:
-        answer = self._answer
-        candidate = self.attempts.candidate
+        transcript = self.transcript
+        answer = transcript.message() if transcript is not None else None
+        return Outcome(self.order, self.prompt, transcript, answer, self._make_record(reason, usage, error, transcript))
+
+    def _make_record(
+        self, reason: EndReason, usage: Usage, error: BaseException | None, transcript: Transcript | None
+    ) -> UsageRecord:
+        order, candidate = self.order, self.attempts.candidate
         ttft = None if self._first_event_at is None else int((self._first_event_at - self._started) * 1000)
-        return Outcome(
-            order=self.order,
-            prompt=self.prompt,
-            transcript=self.transcript,
-            usage=usage,
-            reason=reason,
-            error_code=_error_code(error),
-            created=self._started,
-            duration_ms=int((self._parts.clock() - self._started) * 1000),
-            ttft_ms=ttft,
-            attempts=self.attempts.number,
+        return UsageRecord(
+            stream_id=order.stream_id,
+            request_id=order.request_id,
+            user_id=order.principal.id,
+            session_id=order.session_id,
+            endpoint=order.endpoint,
+            model=order.request.model,
             upstream=candidate.upstream.name if candidate is not None else "",
-            key_last4=candidate.key.last4 if candidate is not None and self.order.own_key is None else "",
-            key_id=candidate.key.id if candidate is not None and answer is not None else "",
-            cost_nano_usd=self._cost(usage),
+            key_last4=candidate.key.last4 if candidate is not None and order.own_key is None else "",
+            created=self._started,
+            ttft_ms=ttft,
+            duration_ms=int((self._parts.clock() - self._started) * 1000),
+            chunks=transcript.chunks if transcript is not None else 0,
+            attempts=self.attempts.number,
+            usage=usage,
+            end_reason=reason,
+            error_code=_error_code(error),
             images=self._images,
+            key_id=candidate.key.id if candidate is not None and self._answer is not None else "",
+            cost_nano_usd=self._cost(usage),
         )
 
     def _cost(self, usage: Usage) -> int:
@@ -310,16 +318,37 @@ class Exchange:
     def _images(self) -> int:
         return 0 if self._whole is None else self._whole.images
 
-    async def _record(self, outcome: Outcome) -> None:
-        """Write usage and history. What SQL does not take is in the log, so that it can be entered later."""
-        record = outcome.record()
+    def _record(self, outcome: Outcome) -> asyncio.Future[None] | None:
+        """Enter usage and history into the ledger; done when they are written. None when it takes nothing more."""
+        record = outcome.record
         before = None if self._asked_at is None else self._asked_at - self._started
-        timing = Timing(self.order.request.stream, before, self._settling_seconds)
-        self._parts.watch.ended(record, timing)
+        self._parts.watch.ended(record, Timing(self.order.request.stream, before, self._settling_seconds))
         try:
-            await self._parts.ledger.write(record, outcome.history())
+            return self._parts.ledger.enter(record, outcome.history())
         except StreamProxyError:
-            log.error("usage not written: %s", msgspec.json.encode(record).decode())  # noqa: TRY400  # the store told why
+            _not_written(record)
+            return None
+
+    def _recorded(self, written: asyncio.Future[None]) -> None:
+        """What SQL has taken, or has not."""
+        self._parts.running.discard(self)
+        if self.outcome is not None and written.exception() is not None:
+            _not_written(self.outcome.record)
+
+
+def _need(parts: Parts, order: Order, prompt: Prompt) -> Callable[[], Awaitable[int]]:
+    """Counts the tokens that a call may use at most, for keys with a token window."""
+
+    async def count() -> int:
+        reply = parts.reply_reserve if order.request.reply_tokens is None else order.request.reply_tokens
+        return await parts.prompts.tokens(order.request, prompt) + reply
+
+    return count
+
+
+def _not_written(record: UsageRecord) -> None:
+    """So that it can be entered later; the store has told why."""
+    log.error("usage not written: %s", msgspec.json.encode(record).decode())
 
 
 def _error_code(error: BaseException | None) -> str | None:

@@ -58,6 +58,7 @@ class KeyBook:
         self._proof: dict[str, float] = {}
         self._failures: Counter[str] = Counter()
         self._tallies: defaultdict[str, Tally] = defaultdict(Tally)
+        self._calls: Counter[str] = Counter()
         self._better: set[str] = set()
 
     def proved(self, key_id: str) -> bool:
@@ -110,6 +111,9 @@ class KeyBook:
 
     async def _tell(self) -> None:
         tallies, self._tallies = self._tallies, defaultdict(Tally)
+        calls, self._calls = self._calls, Counter()
+        for key_id, requests in calls.items():
+            tallies[key_id] += Tally(requests=requests)
         better, self._better = self._better, set()
         await self._states.count(tallies)
         for key_id in better:
@@ -149,7 +153,7 @@ class KeyBook:
         log.log(level, "key …%s of %s is %s: %s", candidate.key.last4, upstream, status.state, why)
 
     def _count_call(self, candidate: Candidate) -> None:
-        self._tallies[candidate.key.id] += Tally(requests=1)
+        self._calls[candidate.key.id] += 1
         self._watch.called(candidate.upstream.name, candidate.key.last4)
 
     def _count_error(self, candidate: Candidate, error: str) -> None:

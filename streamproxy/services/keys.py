@@ -27,7 +27,7 @@ from streamproxy.domain.keypool import (
     candidates,
     choose,
 )
-from streamproxy.domain.limits import Reservation
+from streamproxy.domain.limits import NO_LIMITS, Reservation
 from streamproxy.errors import NoKeyAvailableError, NotFoundError, StoreUnavailableError
 from streamproxy.services.catalogue import Catalogue, Provision
 from streamproxy.services.keybook import KeyBook
@@ -37,6 +37,9 @@ log = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 1.0
 CATALOGUE_SECONDS = 3.0
+# Models whose keys are remembered: clients name them, so their number and length are theirs.
+MOST_MODELS = 256
+LONGEST_MODEL = 128
 # What a client is told to wait when no key says when it will be back.
 UNKNOWN_RETURN = 30.0
 # A bad key is refused before the model begins to think, so who is silent for so long is likely to answer: from
@@ -97,6 +100,7 @@ class KeyPool:
         self._changed = changed
         self._clock = clock
         self._random = random
+        self._offered: dict[str, list[Candidate]] = {}
         self._running: Counter[str] = Counter()
         self._full: dict[str, float] = {}
         self._trials: dict[str, Lease] = {}
@@ -120,12 +124,19 @@ class KeyPool:
         fit = (k for k in upstream.keys if not self.held(k.id) and statuses.get(k.id, HEALTHY).healthy(now))
         return next(fit, None)
 
-    def offered(self, model: str) -> list[Candidate]:
+    def offered(self, model: str) -> Sequence[Candidate]:
         """Every key for *model*; NotFoundError ``model_not_found`` when no upstream serves it."""
-        found = candidates(self.upstreams, model)
-        if not found:
-            raise NotFoundError(f"The model {model!r} does not exist here.", code="model_not_found", param="model")
-        return [c for c in found if not self.held(c.key.id)]
+        offered = self._offered.get(model)
+        if offered is None:
+            found = candidates(self.upstreams, model)
+            if not found:
+                raise NotFoundError(f"The model {model!r} does not exist here.", code="model_not_found", param="model")
+            offered = [c for c in found if not self.held(c.key.id)]
+            if len(model) <= LONGEST_MODEL:
+                if len(self._offered) >= MOST_MODELS:
+                    self._offered.clear()
+                self._offered[model] = offered
+        return offered
 
     async def lease(
         self,
@@ -159,7 +170,9 @@ class KeyPool:
     async def _taken(self, candidate: Candidate, tokens: Callable[[], Awaitable[int]] | None) -> Lease | None:
         """A lease on *candidate*; None when its limits have no room, which is then known."""
         key = candidate.key
-        lease = Lease(candidate, self, secrets.token_hex(8), self._clock())
+        # Only what is counted needs a name.
+        name = "" if key.limits == NO_LIMITS else secrets.token_hex(8)
+        lease = Lease(candidate, self, name, self._clock())
         # Before anything is waited for: the next request must see that this one is here.
         self._running[key.id] += 1
         if not self.book.proved(key.id):
@@ -227,6 +240,7 @@ class KeyPool:
             return
         if provision != self._provision:
             self._provision = provision
+            self._offered.clear()
             self._changed(provision.upstreams)
 
     async def refresh(self) -> None:

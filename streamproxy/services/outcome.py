@@ -15,72 +15,41 @@ from streamproxy.wire.chat import Transcript
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A stream as it ended. *prompt* is None when it ended before there was one; times as in UsageRecord."""
+    """A stream as it ended. *prompt* is None when it ended before there was one.
+
+    *answer* is the assistant's message, None when nothing was said; *record* is the row in the ledger.
+    """
 
     order: Order
     prompt: Prompt | None
     transcript: Transcript | None
-    usage: Usage
-    reason: EndReason
-    error_code: str | None
-    created: float
-    duration_ms: int
-    ttft_ms: int | None
-    attempts: int
-    upstream: str
-    key_last4: str
-    key_id: str = ""
-    cost_nano_usd: int = 0
-    images: int = 0
+    answer: Message | None
+    record: UsageRecord
 
-    def record(self) -> UsageRecord:
-        order = self.order
-        return UsageRecord(
-            stream_id=order.stream_id,
-            request_id=order.request_id,
-            user_id=order.principal.id,
-            session_id=order.session_id,
-            endpoint=order.endpoint,
-            model=order.request.model,
-            upstream=self.upstream,
-            key_last4=self.key_last4,
-            created=self.created,
-            ttft_ms=self.ttft_ms,
-            duration_ms=self.duration_ms,
-            chunks=self.transcript.chunks if self.transcript is not None else 0,
-            attempts=self.attempts,
-            usage=self.usage,
-            end_reason=self.reason,
-            error_code=self.error_code,
-            images=self.images,
-            key_id=self.key_id,
-            cost_nano_usd=self.cost_nano_usd,
-        )
+    @property
+    def usage(self) -> Usage:
+        return self.record.usage
 
     def history(self) -> list[HistoryMessage]:
         """What was said in this turn: the system message it set, the new messages, the answer."""
-        answer = self.answer
+        answer, record = self.answer, self.record
         if self.prompt is None or answer is None or not self.order.lasting:
             return []
         own_system = [m for m in self.order.request.messages if m.get("role") in SYSTEM_ROLES]
         said = [*own_system[:1], *self.prompt.said] if self.order.session_id is not None else [*self.prompt.said]
-        complete = self.reason is EndReason.FINISH
+        ended = record.created + record.duration_ms / 1000
+        complete = record.end_reason is EndReason.FINISH
         rows = [(message, True) for message in said] + [(answer, complete)]
         return [
             HistoryMessage(
-                user_id=self.order.principal.id,
-                session_id=self.order.session_id,
-                stream_id=self.order.stream_id,
+                user_id=record.user_id,
+                session_id=record.session_id,
+                stream_id=record.stream_id,
                 position=position,
                 role=str(message.get("role")),
                 message=msgspec.json.encode(message).decode(),
-                created=self.created + self.duration_ms / 1000,
+                created=ended,
                 complete=finished,
             )
             for position, (message, finished) in enumerate(rows)
         ]
-
-    @property
-    def answer(self) -> Message | None:
-        """The assistant's message, None when nothing was said."""
-        return self.transcript.message() if self.transcript is not None else None

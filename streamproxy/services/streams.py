@@ -129,7 +129,7 @@ class StreamService:
             source = await self._sources.find(stream_id, user_id)
             outcome = self._driver.outcome(stream_id)
             if outcome is not None:
-                return finished_receipt(outcome.record())
+                return finished_receipt(outcome.record)
             over = await self._sources.is_over(source)
             if not over or asyncio.get_running_loop().time() > deadline:
                 return running_receipt(source.head, state="ending" if over else "running")

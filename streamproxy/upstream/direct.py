@@ -36,6 +36,7 @@ class Head:
         # Called by the parser, which looks for it when it is made, without a frame of Python in between.
         self.on_body = self.body.append
         self.parser = httptools.HttpResponseParser(self)
+        self.status = 0
 
     def on_message_begin(self) -> None:
         self.begun_again = self.over
@@ -44,7 +45,8 @@ class Head:
         self.fields.append((name, value))
 
     def on_headers_complete(self) -> None:
-        self.complete = self.parser.get_status_code() >= 200
+        self.status = self.parser.get_status_code()
+        self.complete = self.status >= 200
 
     def on_message_complete(self) -> None:
         if self.complete:
@@ -53,6 +55,10 @@ class Head:
             self.lasting = self.parser.should_keep_alive()
         else:  # 100 Continue, 103 Early Hints: the answer is still to come
             self.fields.clear()
+
+    def let_go(self) -> None:
+        """Nothing more is to be parsed. Parser and head know each other: only the garbage collector would part them."""
+        del self.parser
 
     def field(self, name: bytes) -> bytes:
         """The last value of a field, in lower case; empty when there is none."""
@@ -90,7 +96,7 @@ class DirectReply(asyncio.Protocol):
 
     @property
     def status(self) -> int:
-        return self._head.parser.get_status_code()
+        return self._head.status
 
     @cached_property
     def headers(self) -> Mapping[str, str]:
@@ -220,6 +226,7 @@ class DirectReply(asyncio.Protocol):
         if loan is None:
             return
         loan.lost(exc)
+        self._head.let_go()
         if exc is not None or not self._until_closed:
             self._error = self._error or (None if self._ended else disconnected())
         self._ended = True
@@ -248,6 +255,7 @@ class DirectReply(asyncio.Protocol):
                 self._error = self._error or disconnected()
             self._ended = True
             loan.drop()
+            self._head.let_go()
         self._tell()
 
     async def finish(self) -> None:
@@ -269,3 +277,4 @@ class DirectReply(asyncio.Protocol):
             loan.give_back()
         else:
             loan.drop()
+        self._head.let_go()

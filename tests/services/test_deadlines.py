@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from streamproxy.errors import UpstreamTimeoutError
-from streamproxy.services.deadlines import Deadlines, Timeouts, at_most, idle_error, total_error
+from streamproxy.services.deadlines import AtMost, Deadlines, Timeouts, idle_error, total_error
 
 
 class SteeredLoop(asyncio.SelectorEventLoop):
@@ -141,6 +141,39 @@ def test_a_beginning_is_bounded_by_the_shorter_limit(
 @pytest.mark.parametrize("error", [idle_error, total_error])
 async def test_a_time_limit_of_somebody_else_is_not_renamed(error: Callable[[float], UpstreamTimeoutError]) -> None:
     with pytest.raises(TimeoutError) as caught:
-        async with at_most(60, error):
+        async with AtMost(60, error):
             raise TimeoutError
     assert not isinstance(caught.value, UpstreamTimeoutError)
+
+
+@pytest.mark.parametrize(
+    ("heard_after", "late_after", "code"),
+    [
+        ((), 30, "upstream_total_timeout"),
+        ((3,), 13, "upstream_idle_timeout"),
+        ((3, 9), 19, "upstream_idle_timeout"),
+        ((3, 12, 21), 30, "upstream_total_timeout"),
+    ],
+)
+def test_once_an_answer_has_begun_its_silence_is_bounded_too(
+    loop: SteeredLoop, heard_after: tuple[int, ...], late_after: int, code: str
+) -> None:
+    limits: list[AtMost] = []
+
+    async def answer() -> None:
+        async with Timeouts(first_event=1, idle=10, total=30).until_the_end() as limit:
+            limits.append(limit)
+            await asyncio.Event().wait()
+
+    task = loop.create_task(answer())
+    loop.move(0)
+    for second in range(1, late_after):
+        loop.move(1)
+        if second in heard_after:
+            loop.call_soon(limits[0].heard, 10)
+            loop.move(0)
+    assert not task.done()
+    loop.move(1)
+    with pytest.raises(UpstreamTimeoutError) as caught:
+        loop.run_until_complete(task)
+    assert caught.value.code == code

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
+import weakref
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -150,3 +152,29 @@ async def test_the_next_call_goes_over_the_same_connection_where_it_is_clean(
                         await asyncio.sleep(0)
                 assert said.startswith(b"hello")
         assert len(connected) == connections
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_what_was_read_is_gone_without_the_garbage_collector(
+    upstream: ScriptedUpstream, origin: str, whole: bool
+) -> None:
+    """The parser and the head it fills know each other: left so, every call would wait for the collector."""
+    upstream.script(say("x"), done())
+    async with AiohttpTransport(connect_timeout=5, private_origins=[origin]) as transport:
+        reply = await transport.open(f"{origin}/v1/chat/completions", headers={}, body=b"{}")
+        assert isinstance(reply, DirectReply)
+        while await reply.batch() and whole:
+            pass
+        head = weakref.ref(reply._head)
+        gc.disable()
+        try:
+            if whole:
+                await reply.finish()
+            else:
+                reply.close()
+            assert reply.status == 200
+            del reply
+            await asyncio.sleep(0)
+            assert head() is None
+        finally:
+            gc.enable()

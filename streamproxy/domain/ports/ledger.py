@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import Future
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -55,8 +56,14 @@ class UsageReport(Protocol):
 class Ledger(Protocol):
     """The lasting record: usage and history."""
 
+    def enter(self, record: UsageRecord, history: Sequence[HistoryMessage]) -> Future[None]:
+        """Both are to be written in one transaction; done when they are committed. Once per ``stream_id``.
+
+        It is nobody's to cancel. StoreUnavailableError when too much waits already.
+        """
+
     async def write(self, record: UsageRecord, history: Sequence[HistoryMessage]) -> None:
-        """Write both in one transaction; returns when they are committed. Once per ``stream_id``."""
+        """``enter``, and wait until it is done."""
 
     async def history(
         self, user_id: str, *, session_id: str | None = None, limit: int = 200

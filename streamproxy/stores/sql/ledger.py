@@ -79,16 +79,20 @@ class SqlLedger:
         if lost:
             logger.error("%d streams were not written to the ledger: the database did not answer", len(lost))
 
-    async def write(self, record: UsageRecord, history: Sequence[HistoryMessage]) -> None:
-        """Write both in one transaction; returns when they are committed. Once per ``stream_id``.
+    def enter(self, record: UsageRecord, history: Sequence[HistoryMessage]) -> asyncio.Future[None]:
+        """Both are to be written in one transaction; done when they are committed. Once per ``stream_id``.
 
-        Cancelling the caller does not withdraw the rows. StoreUnavailableError when the backlog is full
-        or the ledger closed, BadRequestError or ConflictError when the database refuses these very rows.
+        StoreUnavailableError when the backlog is full or the ledger closed; in the future also BadRequestError or
+        ConflictError when the database refuses these very rows.
         """
         done = asyncio.get_running_loop().create_future()
         entry = Entry(records.usage_row(record), [records.message_row(m) for m in history], done)
         self._backlog.put(entry)
-        await asyncio.shield(done)
+        return done
+
+    async def write(self, record: UsageRecord, history: Sequence[HistoryMessage]) -> None:
+        """``enter``, and wait until it is done. Cancelling the caller does not withdraw the rows."""
+        await asyncio.shield(self.enter(record, history))
 
     async def history(
         self, user_id: str, *, session_id: str | None = None, limit: int = 200
