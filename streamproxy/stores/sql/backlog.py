@@ -4,32 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, TypeAlias
 
 from streamproxy.errors import StoreUnavailableError
 
-Fields: TypeAlias = Mapping[str, Any]
+# Values in the order of their columns, which ``records`` knows.
+Row: TypeAlias = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Entry:
-    """One stream's rows. *done* resolves when they are committed, or fails with what refused them."""
+    """The rows of the stream *stream_id*. *done* resolves when they are committed, or fails with what refused
+    them; *size* is roughly what they take in memory, in bytes."""
 
-    usage: Fields
-    messages: Sequence[Fields]
+    stream_id: str
+    usage: Row
+    messages: Sequence[Row]
     done: asyncio.Future[None] = field(repr=False)
-
-    @property
-    def stream_id(self) -> str:
-        return str(self.usage["stream_id"])
-
-    @property
-    def size(self) -> int:
-        """Roughly its characters in memory: messages are all that can be large."""
-        return 1024 + sum(len(m["message"]) for m in self.messages)
+    size: int
 
     def settle(self, fault: Exception | None = None) -> None:
         """Tell who waits."""

@@ -35,6 +35,8 @@ GATHER_SECONDS = 0.01
 # Bounds of what waits in one worker while the database is away: at 10 streams a second, a quarter of an hour.
 MAX_ENTRIES = 10_000
 MAX_BYTES = 64 * 1024 * 1024
+# What an entry takes besides its messages.
+ROW_BYTES = 1024
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
 
@@ -86,8 +88,10 @@ class SqlLedger:
         ConflictError when the database refuses these very rows.
         """
         done = asyncio.get_running_loop().create_future()
-        entry = Entry(records.usage_row(record), [records.message_row(m) for m in history], done)
-        self._backlog.put(entry)
+        rows = [records.message_row(message) for message in history]
+        # Messages are all that can be large.
+        size = ROW_BYTES + sum(len(message.message) for message in history)
+        self._backlog.put(Entry(record.stream_id, records.usage_row(record), rows, done, size))
         return done
 
     async def write(self, record: UsageRecord, history: Sequence[HistoryMessage]) -> None:
