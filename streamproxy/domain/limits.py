@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 from typing import TypeAlias
 from zoneinfo import ZoneInfo
@@ -125,6 +125,11 @@ def _parse_limit(part: str) -> Limit:
     if not 1 <= seconds <= LONGEST_WINDOW:
         raise ConfigurationError(f"{part!r}: the window must be 1 s to 31 d long")
     return Window(count, seconds)
+
+
+def halved(limit: Limit) -> Limit:
+    """Half of it, counted over the same time."""
+    return replace(limit, count=limit.count // 2)
 
 
 def day_bounds(now: float, zone: ZoneInfo) -> tuple[float, float]:

@@ -102,12 +102,12 @@ class Admission:
                     raise
         return await self._fallback.reserve(ask) if self._on_redis_down is OnRedisDown.LOCAL else None
 
-    async def extend(self, reservation: Reservation | None, tokens: int) -> Reservation | None:
-        """*tokens* more for a running answer; None when there is no room."""
+    async def extend(self, reservation: Reservation | None, tokens: int, *, spare: bool = False) -> Reservation | None:
+        """*tokens* more for a running answer; None when there is no room, or, *spare*, too little: see LimitStore."""
         if reservation is None:
             return None
         try:
-            return await self._store(reservation).extend(reservation, tokens)
+            return await self._store(reservation).extend(reservation, tokens, spare=spare)
         except StoreUnavailableError:
             # The running answer goes on; what it uses is settled when Redis is back, or lost with it.
             return reservation

@@ -61,6 +61,7 @@ class AnswerFilter:
     """See the module."""
 
     reason = EndReason.FILTERED
+    room = 0
 
     def __init__(self, words: WordList) -> None:
         self.stopped = False
@@ -68,6 +69,10 @@ class AnswerFilter:
         self._windows: dict[tuple[int, Path], Window] = {}
         self._held: deque[_Held] = deque()
         self._choices: dict[int, bool] = {}
+
+    @property
+    def holding(self) -> bool:
+        return bool(self._held)
 
     def covers(self, frames: bytes) -> bool:  # noqa: ARG002  # a Guard's
         """Words may go over the bounds of events: never without ``cut``."""

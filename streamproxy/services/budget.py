@@ -1,87 +1,130 @@
 """The token budget of a running answer: more is taken while there is room, then the answer is cut.
 
-Only used where a token window is configured. Counting is put off as long as what is not counted yet cannot have
-used up the budget: no token is shorter than a byte.
+Only used where a token window is configured. No token is shorter than a byte, so the bytes of what was said bound its
+tokens, and the bytes of its frames bound them too. Counting is exact and dear; it is put off twice:
+
+- While the frames that nobody has looked at yet are no longer than what is reserved, nothing is looked at.
+- While at least half of every token window is free, more is reserved by the bytes, in large pieces: some four times of
+  what is needed, which is given back at the end. Nobody is refused for that: the store grants such a piece only where
+  half of the window stays free with it (``spare``), in the same step that takes it.
+
+Beyond that half every token matters: what was said is counted, and what is reserved is what is needed. So an answer
+is cut at the token that the window has no room for, however much was put off before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 from streamproxy.domain.streams import EndReason
 from streamproxy.wire.chat import Transcript
 
-# More is asked for in pieces of at least so many tokens, so that a long answer costs one call in several
+# While windows are mostly free, at least so much is taken at a time.
+SPARE_PIECE = 16_384
+# Else more is asked for in pieces of at least so many tokens, so that a long answer costs one call in several
 # hundred events; near the end of the window smaller pieces use up what is left.
 PIECES = (512, 128, 32)
-# Bytes of text that wait to be counted: their counting must not hold up the loop.
-MOST_UNCOUNTED = 16_384
+# Bytes of text that are counted on the loop: more would hold up every other stream.
+MOST_AT_ONCE = 16_384
+
+
+class Extend(Protocol):
+    """Reserves more tokens."""
+
+    async def __call__(self, tokens: int, *, spare: bool = False) -> bool:
+        """Whether there was room; with *spare* only where half of each window stays free."""
 
 
 class AnswerBudget:
-    """A guard: lets events pass as long as the tokens in them are covered by what was reserved.
+    """A guard: lets events pass as long as the tokens in them are covered by what was reserved, the *allowance*.
 
-    *count* gives the tokens of a text, *extend* reserves more and says whether there was room.
+    *transcript* has what passed before, *count* gives the tokens of a text, *off_loop* those of one that may be long.
     """
 
     reason = EndReason.BUDGET
+    holding = False
 
     def __init__(
-        self, *, count: Callable[[str], int], allowance: int, extend: Callable[[int], Awaitable[bool]]
+        self,
+        transcript: Transcript,
+        *,
+        count: Callable[[str], int],
+        off_loop: Callable[[str], Awaitable[int]],
+        allowance: int,
+        extend: Extend,
     ) -> None:
         self.stopped = False
+        self.room = allowance
+        self._transcript = transcript
         self._count = count
+        self._off_loop = off_loop
         self._allowance = allowance
         self._extend = extend
-        self._used = 0
-        self._unread: list[bytes] = []
-        self._unread_bytes = 0
-        self._uncounted: list[str] = []
-        self._uncounted_bytes = 0
+        self._plenty = True
+        # The beginning of what was said is counted: so many tokens, characters, bytes.
+        self._tokens = self._characters = self._bytes = 0
 
     def covers(self, frames: bytes) -> bool:
-        """Whether all of *frames* is covered by what is reserved already: then it is counted as passed."""
-        room = self._allowance - self._used - self._uncounted_bytes
-        if self._unread_bytes + len(frames) <= min(room, MOST_UNCOUNTED):
-            self._unread.append(frames)
-            self._unread_bytes += len(frames)
+        """Whether *frames* is covered by what is reserved already; then it is added to the transcript."""
+        transcript = self._transcript
+        uncounted = transcript.text_bytes - self._bytes
+        self.room = free = self._allowance - self._tokens - uncounted
+        if len(frames) <= free:
+            self.room -= len(frames)
+            transcript.add(frames)
             return True
-        self._read()
-        text = _text(frames)
-        size = len(text.encode())
-        if self._uncounted_bytes + size > min(self._allowance - self._used, MOST_UNCOUNTED):
-            self._count_all()
-            tokens = self._count(text)
-            if self._used + tokens > self._allowance:
-                return False
-            self._used += tokens
-            return True
-        self._uncounted.append(text)
-        self._uncounted_bytes += size
+        said = Transcript.of(frames)
+        if said.text_bytes <= free:
+            self.room -= said.text_bytes
+        elif self._plenty or uncounted + said.text_bytes > MOST_AT_ONCE or not self._covers_exactly(said):
+            return False
+        transcript.add_read(frames, said)
         return True
 
-    def _read(self) -> None:
-        """Of what was not looked at yet, only the text matters."""
-        if self._unread:
-            text = _text(b"".join(self._unread))
-            self._unread.clear()
-            self._unread_bytes = 0
-            self._uncounted.append(text)
-            self._uncounted_bytes += len(text.encode())
+    def _covers_exactly(self, said: Transcript) -> bool:
+        text = self._uncounted_text
+        self._note(text, self._count(text))
+        tokens = self._count(said.text)
+        if self._tokens + tokens > self._allowance:
+            return False
+        self._note(said.text, tokens)
+        self.room = self._allowance - self._tokens
+        return True
 
-    def _count_all(self) -> None:
-        if self._uncounted:
-            self._used += self._count("".join(self._uncounted))
-            self._uncounted.clear()
-            self._uncounted_bytes = 0
+    @property
+    def _uncounted_text(self) -> str:
+        return self._transcript.text[self._characters :]
+
+    def _note(self, text: str, tokens: int) -> None:
+        self._tokens += tokens
+        self._characters += len(text)
+        self._bytes += len(text.encode())
 
     async def cut(self, frames: bytes) -> bytes:
         """The events of *frames* that the budget covers; ``stopped`` is true when some were left out."""
-        self._read()
-        self._count_all()
-        if await self._takes(frames):
+        if self._plenty and await self._reserves_plenty(frames):
             return frames
-        # Not all of it has room: event by event, to the last one that has.
+        text = self._uncounted_text
+        self._note(text, await self._off_loop(text))
+        passed = [frames] if await self._takes(frames) else await self._first_of(frames)
+        self.room = self._allowance - self._tokens
+        return b"".join(passed)
+
+    async def _reserves_plenty(self, frames: bytes) -> bool:
+        """Whether *frames* are covered by their bytes, more being reserved for them while windows are mostly free."""
+        most = self._tokens + self._transcript.text_bytes - self._bytes + Transcript.of(frames).text_bytes
+        missing = most - self._allowance
+        # A long answer asks less and less often.
+        piece = max(SPARE_PIECE, most // 2, missing)
+        if missing > 0:
+            self._plenty = await self._extend(piece, spare=True)
+            self._allowance += piece if self._plenty else 0
+        self.room = self._allowance - most
+        return self._plenty
+
+    async def _first_of(self, frames: bytes) -> Sequence[bytes]:
+        """Not all of it has room: event by event, to the last one that has."""
         passed = []
         for event in frames.split(b"\n\n")[:-1]:
             frame = event + b"\n\n"
@@ -89,7 +132,26 @@ class AnswerBudget:
                 self.stopped = True
                 break
             passed.append(frame)
-        return b"".join(passed)
+        return passed
+
+    async def _takes(self, frames: bytes) -> bool:
+        """Count *frames*, reserving more for them where that is needed; False, and nothing counted, without room."""
+        text = Transcript.of(frames).text
+        tokens = await self._off_loop(text)
+        missing = self._tokens + tokens - self._allowance
+        if missing > 0 and not await self._reserves(missing):
+            return False
+        self._note(text, tokens)
+        return True
+
+    async def _reserves(self, missing: int) -> bool:
+        # A long answer asks less and less often.
+        pieces = (max(PIECES[0], self._tokens // 2), *PIECES)
+        for piece in (*(p for p in pieces if p > missing), missing):
+            if await self._extend(piece):
+                self._allowance += piece
+                return True
+        return False
 
     async def rest(self) -> bytes:
         """Nothing is ever held back."""
@@ -98,27 +160,3 @@ class AnswerBudget:
     def unfinished(self) -> Sequence[int]:
         """The first choice: the only one whose tokens are counted."""
         return (0,)
-
-    async def _takes(self, frames: bytes) -> bool:
-        """Count *frames*, reserving more for them where that is needed; False, and nothing counted, without room."""
-        tokens = self._count(_text(frames))
-        missing = self._used + tokens - self._allowance
-        if missing > 0 and not await self._reserves(missing):
-            return False
-        self._used += tokens
-        return True
-
-    async def _reserves(self, missing: int) -> bool:
-        # A long answer asks less and less often.
-        pieces = (max(PIECES[0], self._used // 2), *PIECES)
-        for piece in (*(p for p in pieces if p > missing), missing):
-            if await self._extend(piece):
-                self._allowance += piece
-                return True
-        return False
-
-
-def _text(frames: bytes) -> str:
-    said = Transcript()
-    said.add(frames)
-    return said.text

@@ -15,12 +15,13 @@ from streamproxy.domain.keypool import Candidate
 from streamproxy.domain.ports import UpstreamReply, UpstreamTransport
 from streamproxy.domain.tracing import Span
 from streamproxy.errors import StreamProxyError, UpstreamError, UpstreamRejectedError, UpstreamTimeoutError
+from streamproxy.services.completion import Identity, TakenIds
 from streamproxy.services.deadlines import AtMost, Timeouts
 from streamproxy.services.failover import AnyLease, Attempts, CallFailedError, Failover, give_back
 from streamproxy.services.keys import KeyPool
 from streamproxy.services.ownkey import own_error, own_lease
 from streamproxy.services.prompt import Prompt
-from streamproxy.services.relay import Identity, Relay, TakenIds
+from streamproxy.services.relay import Relay
 from streamproxy.wire.chat import ChatRequest, Transcript
 from streamproxy.wire.plain import AnyRequest, PlainRequest, count_answers
 
@@ -77,10 +78,10 @@ class Calls:
         max_bytes: int,
     ) -> None:
         self.timeouts = timeouts
+        self.max_bytes = max_bytes
         self._keys = keys
         self._transport = transport
         self._failover = failover
-        self._max_bytes = max_bytes
         self._taken_ids = TakenIds()
 
     def check_model(self, model: str) -> None:
@@ -106,7 +107,6 @@ class Calls:
                     identity,
                     include_usage=request.include_usage,
                     taken_ids=self._taken_ids,
-                    max_bytes=self._max_bytes,
                     translator=dialect_of(lease.candidate.upstream).translator(),
                 )
                 try:

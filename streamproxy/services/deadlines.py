@@ -92,22 +92,22 @@ class Deadlines:
         self._timeouts = timeouts
         self._expired = expired
         self._started = started
-        self._last: float | None = self._loop.time()
+        self.last: float | None = self._loop.time()
         self._timer = self._schedule()
 
     def touch(self) -> None:
         """An event came, or the client took one. Only a time stamp: the timer looks at it when it fires."""
-        self._last = self._loop.time()
+        self.last = self._loop.time()
 
     def pause(self) -> None:
         """It is the client who is slow: until the next ``touch`` nobody waits for the upstream."""
-        self._last = None
+        self.last = None
 
     def stop(self) -> None:
         self._timer.cancel()
 
     def _schedule(self) -> asyncio.TimerHandle:
-        since = self._loop.time() if self._last is None else self._last
+        since = self._loop.time() if self.last is None else self.last
         due = min(since + self._timeouts.idle, self._started + self._timeouts.total)
         return self._loop.call_at(due, self._check)
 
@@ -116,7 +116,7 @@ class Deadlines:
         limits = self._timeouts
         if now >= self._started + limits.total:
             self._expired(total_error(limits.total))
-        elif self._last is not None and now >= self._last + limits.idle:
+        elif self.last is not None and now >= self.last + limits.idle:
             self._expired(idle_error(limits.idle))
         else:
             self._timer = self._schedule()

@@ -8,13 +8,13 @@ are held until it has.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from streamproxy.errors import UpstreamError
 from streamproxy.services.calls import Answer
 from streamproxy.services.deadlines import Deadlines
 from streamproxy.services.guards import Guards
+from streamproxy.wire.chat import Transcript
 
 
 class FrameWriter(Protocol):
@@ -28,7 +28,7 @@ class FrameWriter(Protocol):
 
 
 class Delivery:
-    """One answer, one client. *passed* gives what the guards let pass, where there are *guards*."""
+    """One answer, one client. What it is sent is in the *transcript*."""
 
     def __init__(
         self,
@@ -36,8 +36,8 @@ class Delivery:
         client: FrameWriter,
         deadlines: Deadlines,
         *,
-        guards: Guards | None,
-        passed: Callable[[bytes], Awaitable[bytes]],
+        guards: Guards,
+        transcript: Transcript,
     ) -> None:
         self._reply = answer.reply
         self._relay = answer.relay
@@ -45,49 +45,108 @@ class Delivery:
         self._client = client
         self._deadlines = deadlines
         self._guards = guards
-        self._passed = passed
+        self._transcript = transcript
+        # So many bytes may pass before the guards are asked.
+        self._room = guards.room
+        # What every event needs.
+        self._feed = answer.relay.feed
+        self._add = transcript.add
+        self._write = client.write
+        self._now = asyncio.get_running_loop().time
 
     async def run(self) -> None:
         """All but the ending. What the upstream does wrong is in the relay afterwards."""
-        relay = self._relay
+        try:
+            broken = await self._poured()
+            await self._send_rest()
+            self._finish(broken)
+        finally:
+            self._report_usage()
+
+    async def _poured(self) -> UpstreamError | None:
+        """Everything that comes, to the client; returns what broke it off."""
         try:
             while self._held:
                 await self._send_held()
-                if relay.ended or relay.failure or (self._guards is not None and self._guards.stopped_by is not None):
-                    return
+                if self._over:
+                    break
                 await self._reply.pour(self._take)
-            relay.finish_input()
         except UpstreamError as error:
-            relay.break_off(error)
+            return error
+        return None
+
+    @property
+    def _over(self) -> bool:
+        return self._relay.over or self._guards.stopped_by is not None
 
     def _take(self, batch: bytes) -> bool:
-        relay = self._relay
-        frames = relay.feed(batch)
+        """Hand on what a read brought; False where nothing more is wanted, now or ever."""
+        frames = self._feed(batch)
         if frames:
-            if self._guards is not None and not self._guards.covers(frames):
+            self._room -= len(frames)
+            if self._room >= 0:
+                self._add(frames)
+            elif not self._covered(frames):
                 self._held = frames
                 return False
-            self._write(frames)
-        return not (relay.ended or relay.failure)
+            behind = self._write(frames)
+            if behind is None:
+                self._deadlines.last = self._now()
+            else:
+                self._wait_for(behind)
+        return not self._relay.over
+
+    def _covered(self, frames: bytes) -> bool:
+        """Whether the guards let *frames* pass at once."""
+        covered = self._guards.covers(frames)
+        self._look_at_guards()
+        return covered
+
+    def _look_at_guards(self) -> None:
+        self._room = self._guards.room
+        if self._guards.outgrown:
+            self._relay.fail(UpstreamError("the answer is longer than allowed", code="output_too_large"))
 
     async def _send_held(self) -> None:
-        """The first frames, and those for which a guard had to ask somebody."""
-        frames, self._held = self._held, b""
-        frames = await self._passed(frames)
+        """The first frames, and those for which a guard has to ask somebody."""
+        frames = self._held
+        if len(frames) <= self._room:
+            self._room -= len(frames)
+            self._add(frames)
+        elif not self._covered(frames):
+            frames = await self._guards.cut(frames)
+            self._look_at_guards()
+        self._held = b""
         if frames:
             self._deadlines.pause()
             await self._client.send(frames)
             self._deadlines.touch()
 
-    def _write(self, frames: bytes) -> None:
-        behind = self._client.write(frames)
-        if behind is None:
-            self._deadlines.touch()
+    async def _send_rest(self) -> None:
+        if frames := await self._guards.rest():
+            await self._client.send(frames)
+
+    def _finish(self, broken: UpstreamError | None) -> None:
+        relay = self._relay
+        if self._over:
+            return
+        finished = self._transcript.finish_reason is not None
+        if broken is None:
+            relay.finish_input(finished=finished)
         else:
-            # While the client takes them, nobody waits for the upstream.
-            self._deadlines.pause()
-            self._reply.pause()
-            behind.add_done_callback(self._go_on)
+            relay.break_off(broken, finished=finished)
+
+    def _report_usage(self) -> None:
+        """Where events are left out, the usage of all of them says nothing of what was sent."""
+        complete = not (self._held or self._guards.holding or self._guards.stopped_by)
+        if complete and self._relay.usage is not None:
+            self._transcript.report(self._relay.usage)
+
+    def _wait_for(self, behind: asyncio.Future[None]) -> None:
+        """While the client takes what it has, nobody waits for the upstream."""
+        self._deadlines.pause()
+        self._reply.pause()
+        behind.add_done_callback(self._go_on)
 
     def _go_on(self, taken: asyncio.Future[None]) -> None:
         if not taken.cancelled():

@@ -31,6 +31,7 @@ from streamproxy.errors import (
     UpstreamTimeoutError,
 )
 from streamproxy.services.calls import Answer, WholeAnswer
+from streamproxy.services.completion import Identity
 from streamproxy.services.deadlines import Deadlines
 from streamproxy.services.delivery import FrameWriter
 from streamproxy.services.failover import Attempts
@@ -39,7 +40,6 @@ from streamproxy.services.order import Interruption, Order
 from streamproxy.services.outcome import Outcome
 from streamproxy.services.parts import Parts
 from streamproxy.services.prompt import Prompt
-from streamproxy.services.relay import Identity
 from streamproxy.services.runninganswer import RunningAnswer, guards_of
 from streamproxy.wire.chat import Transcript
 
@@ -169,7 +169,9 @@ class Exchange:
         running = self._running
         if running is None:
             raise RuntimeError("an answer is asked for before a successful open()")
-        await running.send_to(client, await guards_of(self._parts, self.order, self.prompt, self._holding))
+        parts = self._parts
+        guards = await guards_of(parts, self.order, self.prompt, self._holding, running.transcript)
+        await running.send_to(client, guards, max_bytes=parts.calls.max_bytes)
         await client.send(await self._last_frames(running))
 
     async def _last_frames(self, running: RunningAnswer) -> bytes:
@@ -222,7 +224,7 @@ class Exchange:
         if self.outcome is not None:
             return self.outcome.transcript
         if self._running is not None:
-            return self._running.transcript(interrupted=self._interruption is not None)
+            return self._running.transcript
         return self._whole.transcript if self._whole is not None else None
 
     @property

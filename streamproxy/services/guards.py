@@ -1,17 +1,19 @@
-"""What a running answer passes before the client gets it: guards, one behind the other.
+"""What a running answer passes before the client gets it: guards, one behind the other, or none.
 
-Only where there is a guard are events read one by one. What has passed all of them is what the client saw, and
-so what is kept and counted of an answer that did not come to its own end.
+What has passed all of them is what the client saw, and so what is kept and counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from streamproxy.domain.streams import EndReason
-from streamproxy.services.relay import UNREAD_BYTES
+from streamproxy.services.order import Interruption
 from streamproxy.wire.chat import Transcript
+
+# Frames of a long answer are some ten times as long as their text: they are kept only so far.
+UNREAD_BYTES = 1 << 18
 
 
 class Guard(Protocol):
@@ -20,8 +22,16 @@ class Guard(Protocol):
     reason: EndReason
     stopped: bool
 
+    @property
+    def room(self) -> int:
+        """So many bytes of frames may pass without a question."""
+
+    @property
+    def holding(self) -> bool:
+        """Whether events wait in it."""
+
     def covers(self, frames: bytes) -> bool:
-        """Whether all of *frames* may pass, found out at once and noted; False: ask ``cut``, and wait."""
+        """Whether all of *frames* may pass, found out at once, and added to the transcript; False: wait for ``cut``."""
 
     async def cut(self, frames: bytes) -> bytes:
         """Those of the events in *frames*, and of those held back before, that may pass now."""
@@ -34,21 +44,45 @@ class Guard(Protocol):
 
 
 class Guards:
-    """Several guards as one."""
+    """Several guards as one. What passes is added to the *transcript*; *stop* is told why an answer ends here.
 
-    def __init__(self, guards: Sequence[Guard]) -> None:
-        self.delivered = Transcript()
+    It is ``outgrown`` when its text has more than *max_bytes*, noticed some thousand events late at most.
+    """
+
+    def __init__(
+        self,
+        guards: Sequence[Guard],
+        transcript: Transcript,
+        *,
+        max_bytes: int,
+        stop: Callable[[Interruption], None],
+    ) -> None:
         self.stopped_by: Guard | None = None
-        # Everything has come and has passed.
-        self.complete = False
+        self.outgrown = False
+        self._max_bytes = max_bytes
         self._guards = guards
+        self._transcript = transcript
+        self._stop = stop
         self._unread = 0
 
+    @property
+    def room(self) -> int:
+        """So many bytes of frames may pass without a question, if they are added to the transcript."""
+        return min([UNREAD_BYTES, *(guard.room for guard in self._guards)])
+
+    @property
+    def holding(self) -> bool:
+        """Whether events have come that have not passed."""
+        return any(guard.holding for guard in self._guards)
+
     def covers(self, frames: bytes) -> bool:
-        """Whether *frames* passes, where that can be found out without waiting: with one guard it may be."""
-        if len(self._guards) != 1 or not self._guards[0].covers(frames):
+        """Whether *frames* passes, where that can be found out without waiting: with more than one guard it cannot."""
+        if not self._guards:
+            self._transcript.add(frames)
+            self._transcript.read()
+        elif len(self._guards) > 1 or not self._guards[0].covers(frames):
             return False
-        self._keep(frames)
+        self.outgrown = self._transcript.read_bytes > self._max_bytes
         return True
 
     async def cut(self, frames: bytes) -> bytes:
@@ -57,11 +91,7 @@ class Guards:
 
     async def rest(self) -> bytes:
         """What they held back of an answer that is over."""
-        if self.stopped_by is not None:
-            return b""
-        frames = await self._through(b"", last=True)
-        self.complete = self.stopped_by is None
-        return frames
+        return b"" if self.stopped_by is not None else await self._through(b"", last=True)
 
     async def _through(self, frames: bytes, *, last: bool) -> bytes:
         for guard in self._guards:
@@ -73,11 +103,13 @@ class Guards:
                 self.stopped_by = guard
         if frames:
             self._keep(frames)
+        if self.stopped_by is not None:
+            self._stop(Interruption(self.stopped_by.reason))
         return frames
 
     def _keep(self, frames: bytes) -> None:
-        self.delivered.add(frames)
+        self._transcript.add(frames)
         self._unread += len(frames)
         if self._unread > UNREAD_BYTES:
-            self.delivered.read()
             self._unread = 0
+            self.outgrown = self._transcript.text_bytes > self._max_bytes

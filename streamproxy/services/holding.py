@@ -111,11 +111,11 @@ class Holding:
         if not await self.extend(prompt.tokens + 1 - reserved):
             raise RateLimitError("The session's context does not fit into this token window.", retry_after=1)
 
-    async def extend(self, tokens: int) -> bool:
-        """Take *tokens* more; False when the windows have no room for them."""
+    async def extend(self, tokens: int, *, spare: bool = False) -> bool:
+        """Take *tokens* more; False when the windows have no room for them, or would be over half full for *spare*."""
         if self._reservation is None:
             return True
-        extended = await self._parts.admission.extend(self._reservation, tokens)
+        extended = await self._parts.admission.extend(self._reservation, tokens, spare=spare)
         self._reservation = extended or self._reservation
         return extended is not None
 
@@ -145,7 +145,11 @@ class Holding:
         if session is None or answer is None or prompt is None:
             return None
         messages = (*prompt.said, answer)
-        tokens = await self._parts.prompts.turn_tokens(self._order.request.model, messages)
+        tokens = await self._parts.prompts.turn_tokens(
+            self._order.request.model,
+            messages,
+            answer_tokens=outcome.answer_tokens,
+        )
         return session, Turn(self._order.stream_id, messages, tokens), prompt.system
 
     async def _settle_at_once(self, reservation: Reservation, outcome: Outcome, said: Said) -> None:

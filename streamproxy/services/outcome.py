@@ -8,9 +8,13 @@ import msgspec
 
 from streamproxy.domain.sessions import SYSTEM_ROLES, Message
 from streamproxy.domain.streams import EndReason, HistoryMessage, Usage, UsageRecord
+from streamproxy.domain.tokens import message_text
 from streamproxy.services.order import Order
 from streamproxy.services.prompt import Prompt
 from streamproxy.wire.chat import Transcript
+
+# Bytes of a token, on the average of a whole text, beyond which a usage is not that of the text.
+LONGEST_TOKEN = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +57,24 @@ class Outcome:
             )
             for position, (message, finished) in enumerate(rows)
         ]
+
+    @property
+    def answer_tokens(self) -> int | None:
+        """The answer's size as the upstream reported it, None where it has to be counted."""
+        if self.transcript is None or self.answer is None or self.order.request.fields.get("n") not in (None, 1):
+            return None
+        return reported_tokens(self.transcript, self.answer)
+
+
+def reported_tokens(said: Transcript, answer: Message) -> int | None:
+    """The tokens of *answer*, the message of *said*, by the usage; None where that is about something else, or more.
+
+    What the model thought is in its sum too, and not always told apart. No token is shorter than a byte, and no text
+    has fewer than one in ``LONGEST_TOKEN`` bytes.
+    """
+    reported = said.usage
+    if reported is None or (said.reasoning and not reported.reasoning_tokens):
+        return None
+    tokens = reported.completion_tokens - reported.reasoning_tokens
+    size = len(message_text(answer).encode(errors="replace"))
+    return tokens if size <= tokens * LONGEST_TOKEN <= size * LONGEST_TOKEN else None

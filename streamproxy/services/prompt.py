@@ -17,6 +17,8 @@ from streamproxy.domain.ports import Ledger, SessionStore
 from streamproxy.domain.sessions import EMPTY, NO_PLACE, SYSTEM_ROLES, Context, Message, Place, Queued, SessionRef, Turn
 from streamproxy.domain.streams import HistoryMessage, Usage
 from streamproxy.domain.tokens import (
+    TOKENS_PER_MESSAGE,
+    TOKENS_PER_ROLE,
     SamplingCounter,
     TokenCounter,
     TokenCounters,
@@ -141,13 +143,24 @@ class Prompts:
         """What counts the tokens of *model*'s texts."""
         return await self._counters.counter(model)
 
+    async def text_tokens(self, model: str, text: str) -> int:
+        """The size of *text* in tokens, exactly."""
+        counter = await self._counters.counter(model)
+        return await self._counters.off_loop(text, lambda: counter.count(text))
+
     async def answer_tokens(self, model: str, text: str) -> int:
         """The size of an answer in tokens; of a very long one about its size."""
         counter = SamplingCounter(await self._counters.counter(model))
         return await self._counters.off_loop(sampled_length((text,)), lambda: counter.count(text))
 
-    async def turn_tokens(self, model: str, messages: Sequence[Message]) -> int:
-        """The size of a turn as it will be sent again; about its size where it is very long."""
+    async def turn_tokens(self, model: str, messages: Sequence[Message], *, answer_tokens: int | None = None) -> int:
+        """The size of a turn as it will be sent again; about its size where it is very long.
+
+        Where the *answer_tokens* of its last message are known they are not counted.
+        """
+        if answer_tokens is not None:
+            messages, known = messages[:-1], TOKENS_PER_MESSAGE + TOKENS_PER_ROLE + answer_tokens
+            return known + await self.turn_tokens(model, messages)
         counter = SamplingCounter(await self._counters.counter(model))
         effort = sampled_length(map(message_text, messages))
         return await self._counters.off_loop(effort, lambda: sum(count_message(m, counter) for m in messages))

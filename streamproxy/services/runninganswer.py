@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from streamproxy.domain.streams import EndReason, Usage
@@ -27,51 +28,40 @@ class TokensHeld(Protocol):
     def reserved_tokens(self) -> int | None:
         """What may be used before more has to be taken, None where no token window counts."""
 
-    async def extend(self, tokens: int) -> bool:
-        """Take *tokens* more; False when the windows have no room for them."""
+    async def extend(self, tokens: int, *, spare: bool = False) -> bool:
+        """Take *tokens* more; False when the windows have no room for them, or would be over half full for *spare*."""
 
 
 class RunningAnswer:
-    """*stop* is told the interruption where a guard ended the answer."""
+    """*transcript* is what the client was sent: what the upstream said beyond that is neither kept nor counted.
+
+    *stop* is told the interruption where a guard ended the answer.
+    """
 
     def __init__(self, answer: Answer, deadlines: Deadlines, *, stop: Callable[[Interruption], None]) -> None:
         self.answer = answer
         self.deadlines = deadlines
+        self.transcript = Transcript()
         self._stop = stop
-        self._guards: Guards | None = None
+        self._stopped_by: Guard | None = None
 
-    async def send_to(self, client: FrameWriter, guards: Guards | None) -> None:
-        """All but the last frames. Raises nothing of the upstream's."""
-        self._guards = guards
-        await Delivery(self.answer, client, self.deadlines, guards=guards, passed=self._passed).run()
-        if frames := await self._passed(b"", last=True):
-            await client.send(frames)
+    async def send_to(self, client: FrameWriter, guards: Sequence[Guard], *, max_bytes: int) -> None:
+        """All but the last frames, past *guards*, as long as the text has at most *max_bytes*.
 
-    async def _passed(self, frames: bytes, *, last: bool = False) -> bytes:
-        """What of *frames* the guards let pass, and at the *last* what they had held back."""
-        guards = self._guards
-        if guards is None:
-            return frames
-        frames = await guards.rest() if last else await guards.cut(frames)
-        if guards.stopped_by is not None:
-            self._stop(Interruption(guards.stopped_by.reason))
-        return frames
+        Raises nothing of the upstream's.
+        """
+        passage = Guards(guards, self.transcript, max_bytes=max_bytes, stop=self._stop)
+        await Delivery(self.answer, client, self.deadlines, guards=passage, transcript=self.transcript).run()
+        self._stopped_by = passage.stopped_by
 
     def ending(self, interruption: Interruption | None, usage: Usage) -> bytes:
         """The last frames of a valid ending: the upstream's own, or that of the *interruption*."""
         relay = self.answer.relay
         if interruption is None:
             return relay.ending(usage.prompt_tokens, usage.completion_tokens)
-        stopped_by = self._guards.stopped_by if self._guards is not None else None
-        choices = stopped_by.unfinished() if stopped_by is not None else (0,)
+        choices = (0,) if self._stopped_by is None else self._stopped_by.unfinished()
         finish = _FINISH_REASONS.get(interruption.reason, "stop")
         return relay.cutting(finish, usage.prompt_tokens, usage.completion_tokens, choices=choices)
-
-    def transcript(self, *, interrupted: bool) -> Transcript:
-        """What the client got: what the upstream had already said beyond that is neither kept nor counted."""
-        relay, guards = self.answer.relay, self._guards
-        broken = relay.failure is not None or interrupted
-        return relay.transcript if guards is None or (guards.complete and not broken) else guards.delivered
 
     async def close(self, *, finished: bool) -> None:
         """Let the upstream go: a connection whose answer is *finished* serves the next call."""
@@ -81,16 +71,21 @@ class RunningAnswer:
             self.answer.reply.close()
 
 
-async def guards_of(parts: Parts, order: Order, prompt: Prompt | None, held: TokensHeld) -> Guards | None:
+async def guards_of(
+    parts: Parts, order: Order, prompt: Prompt | None, held: TokensHeld, transcript: Transcript
+) -> Sequence[Guard]:
     """What the answer has to pass: moderation, and a budget where a token window counts its tokens."""
     guards: list[Guard] = []
     if parts.moderation is not None and (words := parts.moderation.guard()) is not None:
         guards.append(words)
     if held.reserved_tokens is not None and prompt is not None:
+        prompts, model = parts.prompts, order.request.model
         budget = AnswerBudget(
-            count=(await parts.prompts.counter(order.request.model)).count,
-            allowance=max(held.reserved_tokens - await parts.prompts.tokens(order.request, prompt), 0),
+            transcript,
+            count=(await prompts.counter(model)).count,
+            off_loop=partial(prompts.text_tokens, model),
+            allowance=max(held.reserved_tokens - await prompts.tokens(order.request, prompt), 0),
             extend=held.extend,
         )
         guards.append(budget)
-    return Guards(guards) if guards else None
+    return guards

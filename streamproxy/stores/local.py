@@ -116,12 +116,14 @@ class LocalLimits:
             held = scope.held[ask.request_id] = _Held(reservation, [look.take() for look in looks])
         return Decision(held.reservation, tuple(look.standing() for look in looks))
 
-    async def extend(self, reservation: Reservation, tokens: int) -> Reservation | None:
+    async def extend(self, reservation: Reservation, tokens: int, *, spare: bool = False) -> Reservation | None:
         """Take *tokens* more; the answer's ``ask.tokens`` is all that is held now. None when there is no room."""
         ask = reservation.ask
         scope = self._scope(ask.scope)
         held = scope.held.get(ask.request_id)
         looks = self._looks(scope, LimitPolicy(tokens=ask.policy.tokens), tokens)
+        if spare:
+            looks = [replace(look, share=look.share // 2) for look in looks]
         if held is None or any(look.wait() for look in looks):
             return None
         held.taken += [look.take() for look in looks]

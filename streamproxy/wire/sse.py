@@ -186,11 +186,12 @@ def is_clean(frames: bytes) -> bool:
         and frames.count(b"\n") == 2 * (frames.count(b"\n\ndata: ") + 1)
         and not frames.startswith(b"data: \n")
         and b"\n\ndata: \n" not in frames
-        and (frames.isascii() or _is_utf8(frames))
+        and (frames.isascii() or is_utf8(frames))
     )
 
 
-def _is_utf8(frames: bytes) -> bool:
+def is_utf8(frames: bytes) -> bool:
+    """Whether *frames* is valid UTF-8."""
     try:
         frames.decode()
     except UnicodeDecodeError:

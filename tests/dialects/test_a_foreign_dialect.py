@@ -27,7 +27,7 @@ from streamproxy.services.failover import Attempts, Failover
 from streamproxy.services.keys import KeyPool
 from streamproxy.services.prompt import Prompt
 from streamproxy.upstream.client import AiohttpTransport
-from streamproxy.wire.chat import ChatRequest, Message, ReportedUsage, parse_request
+from streamproxy.wire.chat import ChatRequest, Message, ReportedUsage, Transcript, parse_request
 from streamproxy.wire.plain import PlainRequest
 from streamproxy.wire.sse import Event
 from tests.support.relaying import IDENTITY, assert_family_a, cut_at, seen
@@ -189,10 +189,11 @@ async def test_it_is_spoken_over_the_wire(upstream: ScriptedUpstream, upstream_s
     upstream.script(raw(STREAM))
     async with calls_to(upstream_socket) as calls:
         answer = await calls.stream(ASKED, PROMPT, identity=IDENTITY, attempts=Attempts(), own_key="sk-theirs")
+        frames = answer.frames
         while not answer.relay.ended:
-            answer.relay.feed(await answer.reply.batch())
+            frames += answer.relay.feed(await answer.reply.batch())
         answer.reply.close()
-    assert answer.relay.transcript.text == "Grüß dich!"
+    assert Transcript.of(frames).text == "Grüß dich!"
     request = await upstream.request()
     assert request.header("X-Api-Key") == "sk-theirs"
     assert request.json["system"] == ["Be kind."]

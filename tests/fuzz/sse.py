@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from random import Random
 
 from streamproxy.errors import UpstreamError
-from streamproxy.services.relay import Identity, Relay, TakenIds
+from streamproxy.services.completion import Identity, TakenIds
+from streamproxy.services.relay import Relay
 from streamproxy.wire.sse import DONE, Decoder, Event
 from tests.fuzz.report import Report
 from tests.fuzz.sse_inputs import cut, stream
@@ -49,13 +50,12 @@ def _relayed(random: Random, whole: bytes) -> None:
 
 
 def _frames(pieces: Iterable[bytes]) -> bytes:
-    relay = Relay(IDENTITY, include_usage=False, taken_ids=TakenIds(), max_bytes=1 << 20)
+    relay = Relay(IDENTITY, include_usage=False, taken_ids=TakenIds())
     sent = bytearray()
     try:
         for piece in pieces:
-            if piece and not (relay.ended or relay.failure):
+            if piece and not relay.over:
                 sent += relay.feed(piece)
     except UpstreamError:
         return bytes(sent)
-    relay.finish_input()
     return bytes(sent)

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from streamproxy.services.budget import AnswerBudget
+from streamproxy.wire.chat import Transcript
 
 
 def frame(text: str) -> bytes:
@@ -14,36 +15,50 @@ def frame(text: str) -> bytes:
 
 
 class Window:
-    """A token is a word here. *room* is what may still be reserved; *counted* how many words were counted."""
+    """A token is a word here. *room* is what may still be reserved of *size*; *counted* words were counted."""
 
-    def __init__(self, allowance: int, room: int) -> None:
+    def __init__(self, allowance: int, room: int, *, size: int | None = None) -> None:
         self.room = room
+        self.size = allowance + room if size is None else size
         self.counted = 0
         self.asked: list[int] = []
-        self.budget = AnswerBudget(count=self.count, allowance=allowance, extend=self.extend)
+        self.transcript = Transcript()
+        self.budget = AnswerBudget(
+            self.transcript,
+            count=self.count,
+            off_loop=self.count_elsewhere,
+            allowance=allowance,
+            extend=self.extend,
+        )
 
     def count(self, text: str) -> int:
         self.counted += len(text.split())
         return len(text.split())
 
-    async def extend(self, tokens: int) -> bool:
+    async def count_elsewhere(self, text: str) -> int:
+        return self.count(text)
+
+    async def extend(self, tokens: int, *, spare: bool = False) -> bool:
         self.asked.append(tokens)
-        if tokens > self.room:
+        if tokens > self.room - (self.size - self.size // 2 if spare else 0):
             return False
         self.room -= tokens
         return True
 
     async def words(self, frames: list[bytes]) -> int:
-        """How many frames of one word each get through, as a delivery hands them over."""
-        passed = 0
+        """How many frames of one word each get through, handed over as a delivery does it."""
+        room = self.budget.room
         for one in frames:
-            if self.budget.covers(one):
-                passed += 1
+            room -= len(one)
+            if room >= 0:
+                self.transcript.add(one)
                 continue
-            passed += bool(await self.budget.cut(one))
+            if not self.budget.covers(one):
+                self.transcript.add(await self.budget.cut(one))
+            room = self.budget.room
             if self.budget.stopped:
                 break
-        return passed
+        return self.transcript.chunks
 
 
 async def test_what_cannot_have_used_up_the_budget_is_not_counted() -> None:
@@ -60,8 +75,31 @@ async def test_the_last_token_that_is_covered_passes_and_the_next_does_not(allow
     assert window.room == 0
 
 
-async def test_a_long_answer_asks_less_and_less_often() -> None:
+@pytest.mark.parametrize("used", [0, 5_000, 60_000, 120_000])
+async def test_an_answer_is_cut_at_the_same_token_however_full_the_window_was(used: int) -> None:
+    """Large pieces come first, small ones once half of the window is used: all of it gets used, and no more."""
+    window = Window(allowance=100, room=150_000 - used, size=150_100)
+    assert await window.words([frame("word ")] * 200_000) == 150_100 - used
+    assert window.budget.stopped
+    assert window.room == 0
+
+
+async def test_while_half_of_the_window_is_free_nothing_is_counted() -> None:
     window = Window(allowance=10, room=10**9)
+    assert await window.words([frame("word ")] * 20_000) == 20_000
+    assert window.counted == 0
+    assert len(window.asked) < 10
+
+
+async def test_beyond_half_of_the_window_only_what_is_needed_is_reserved() -> None:
+    """What is reserved is missing to others."""
+    window = Window(allowance=100, room=60_000, size=200_000)
+    assert await window.words([frame("word ")] * 3_000) == 3_000
+    assert window.size - 140_000 - window.room < 2 * 3_000
+
+
+async def test_a_long_answer_asks_less_and_less_often() -> None:
+    window = Window(allowance=10, room=30_000, size=10**9)
     assert await window.words([frame("word ")] * 20_000) == 20_000
     assert len(window.asked) < 15
     assert window.counted < 2 * 20_000

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamproxy.services import relay
+from streamproxy.services import completion, plainevents, relay
 from tests.services.slowrelay import SlowRelay
 from tests.services.upstreambytes import Stream, stream_of
 from tests.support import relaying
@@ -76,6 +76,8 @@ def chunk(**fields: Any) -> bytes:
 
 CALL = [{"index": 0, "delta": {"tool_calls": [{"index": 0, "id": "call_1"}]}, "finish_reason": None}]
 CALL_FIRST = b"data: " + json.dumps({"choices": CALL, "id": "chatcmpl-a"}, separators=(",", ":")).encode() + b"\n\n"
+CHOICES_FIRST = b'data: {"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":"stop"}],"id":"%b"}\n\n'
+BROKEN_LINE = chunk().replace(b',"delta"', b',\r"delta"')
 # What is too rare to wait for.
 HANDMADE: dict[str, Stream] = {
     "a blank line too many at the end of a batch": (chunk() + b"\n" + chunk(), [len(chunk()) + 1]),
@@ -88,6 +90,14 @@ HANDMADE: dict[str, Stream] = {
         chunk() + b"data: 1\r" + chunk(),
         [len(chunk()), len(chunk()) + 8],
     ),
+    "a data line without its end, the next one in plain bytes": (
+        chunk() + b"data: 1\n" + chunk(),
+        [len(chunk()), len(chunk()) + 8],
+    ),
+    "a plain event behind the end": (chunk() + DONE + chunk(), [len(chunk() + DONE)]),
+    "a carriage return in a plain event": (chunk() + BROKEN_LINE, [len(chunk())]),
+    "no UTF-8 in a plain event": (chunk() + chunk().replace(b"x", b"\xff"), [len(chunk())]),
+    "choices before ids, which differ": (CHOICES_FIRST % b"chatcmpl-a" + CHOICES_FIRST % b"b", [10]),
     "a call's id before the completion's": (
         CALL_FIRST + chunk(id="b", choices=CALL) + chunk(),
         [len(CALL_FIRST), len(CALL_FIRST + chunk(id="b", choices=CALL))],
@@ -104,34 +114,47 @@ def test_the_view_of_rare_streams_is_that_of_the_slow_reference(stream: Stream) 
 
 
 # Each is a condition of the fast path, or a step of it, taken away. A view must change for every one of them.
+_CHOICES = "and any(frames.count(choices) == events for choices in _CHOICES)"
+_MARKS = """(b'"error"', b'"usage"', b"data: [DONE]")"""
 MUTANTS = {
-    "any id": ("frames.count(self._upstream_id) == events", "True"),
-    "no id yet": ("if self._upstream_id is None:\n            return False\n        events", "events"),
-    "any choices": (
-        """(frames.count(b'"choices":[') == events or frames.count(b'"choices": [') == events)""",
-        "True",
+    "any id": (plainevents, "frames.count(self.id) == events", "True"),
+    "no id yet": (plainevents, "if self.id is None:\n            return False\n        events", "events"),
+    "any choices": (plainevents, _CHOICES, ""),
+    "choices of any type": (plainevents, _CHOICES, """and frames.count(b'"choices"') == events"""),
+    "any beginning": (plainevents, 'and frames.startswith(b"data: {")', ""),
+    "anything between events": (plainevents, 'and frames.count(b"}\\n\\ndata: {") == events - 1', ""),
+    "any end": (plainevents, 'and frames.endswith(b"}\\n\\n")\n            and sse', "and sse"),
+    "not clean": (plainevents, "and sse.is_clean(frames)", ""),
+    "errors unread": (plainevents, _MARKS, """(b'"usage"', b'"usage"', b"data: [DONE]")"""),
+    "usage unread": (plainevents, _MARKS, """(b'"error"', b'"error"', b"data: [DONE]")"""),
+    "alike: any beginning": (
+        plainevents,
+        "frames.startswith(self._beginning)",
+        "self.id is not None and frames.startswith(self._beginning[:-12])",
     ),
-    "choices of any type": (
-        """(frames.count(b'"choices":[') == events or frames.count(b'"choices": [') == events)""",
-        """frames.count(b'"choices"') == events""",
+    "alike: any end": (plainevents, 'and frames.endswith(b"}\\n\\n")\n            # One', "# One"),
+    "alike: more than one line": (
+        plainevents,
+        "or 2 * frames.count(self._seam) + 2 == frames.count(b",
+        "or frames.count(b",
     ),
-    "any beginning": ('frames.startswith(b"data: {")', "True"),
-    "anything between events": ('frames.count(b"}\\n\\ndata: {") == events - 1', "True"),
-    "any end": ('frames.endswith(b"}\\n\\n")', "True"),
-    "not clean": ("and sse.is_clean(frames)", ""),
-    "errors unread": ("""(b'"error"', b'"usage"', b"data: [DONE]")""", """(b'"usage"', b"data: [DONE]")"""),
-    "usage unread": ("""(b'"error"', b'"usage"', b"data: [DONE]")""", """(b'"error"', b"data: [DONE]")"""),
-    "carriage returns": (' or b"\\r" in batch', ""),
-    "decoder left alone": ("self._decoder.pending or ", ""),
-    "transcript forgotten": ("self._keep(plain)\n", "pass\n"),
-    "tail lost": ("self._tail = buffer[end:]", 'self._tail = b""'),
-    "tail sent twice": ("buffer = self._tail + batch if self._tail else batch", "buffer = batch"),
-    "after the end": ("while start < end and not (self.ended or self.failure):", "while start < end:"),
-    "input after the end": (
-        'if self.ended or self.failure:\n            return b""\n        if self._tr',
-        "if self._tr",
-    ),
-    "the first id, whosever": ("if msgspec.json.decode(", "if True or msgspec.json.decode("),
+    "alike: errors unread": (plainevents, """and frames.find(b'"error"', start) < 0""", ""),
+    "alike: usage unread": (plainevents, """and (frames.find(b'"usage"', start) < 0 or _no_usage(frames))""", ""),
+    "alike: any usage": (plainevents, "or _no_usage(frames)", "or True"),
+    "alike: carriage returns": (plainevents, 'and b"\\r" not in frames', ""),
+    "alike: any bytes": (plainevents, "and (frames.isascii() or sse.is_utf8(frames))", ""),
+    "a beginning of any id": (plainevents, "and self.id is not None and self.id in beginning", ""),
+    "carriage returns": (relay, ' or b"\\r" in batch', ""),
+    "decoder left alone": (relay, "if self._decoder.pending or", "if"),
+    "alike within an event": (relay, "if self._between and self._alike(batch)", "if self._alike(batch)"),
+    "alike behind a tail": (relay, "self._tail or self._decoder.pending)", "self._decoder.pending)"),
+    "alike in the decoder": (relay, "self._tail or self._decoder.pending)", "self._tail)"),
+    "tail lost": (relay, "self._tail = buffer[end:]", 'self._tail = b""'),
+    "tail sent twice": (relay, "buffer = self._tail + batch if self._tail else batch", "buffer = batch"),
+    "after the end": (relay, "while start < end and not self.over:", "while start < end:"),
+    "input after the end": (relay, 'if self.over:\n            return b""\n        if self._tr', "if self._tr"),
+    "alike after the end": (relay, "not (self.over or self._tail", "not (self._tail"),
+    "the first id, whosever": (completion, "if msgspec.json.decode(", "if True or msgspec.json.decode("),
 }
 
 
@@ -141,22 +164,27 @@ def corpus() -> list[Stream]:
     return [*HANDMADE.values(), *(stream_of(seed) for seed in range(3000))]
 
 
-def _mutated(old: str, new: str) -> Any:
-    source = inspect.getsource(relay)
-    assert source.count(old) == 1, f"the relay has changed: {old!r} is in it {source.count(old)} times"
-    module = types.ModuleType("mutant")
-    sys.modules["mutant"] = module
-    exec(compile(source.replace(old, new), "mutant", "exec"), module.__dict__)  # noqa: S102 - our own source
-    return module
+def _mutated(module: types.ModuleType, old: str, new: str) -> Any:
+    """The relay with *new* in place of *old* in one of the modules it consists of."""
+    source = inspect.getsource(module)
+    assert source.count(old) == 1, f"{module.__name__} has changed: {old!r} is in it {source.count(old)} times"
+    mutant = types.ModuleType("mutant")
+    sys.modules["mutant"] = mutant
+    exec(compile(source.replace(old, new), "mutant", "exec"), mutant.__dict__)  # noqa: S102 - our own source
+    return mutant
 
 
-@pytest.mark.parametrize(("old", "new"), MUTANTS.values(), ids=MUTANTS.keys())
+@pytest.mark.parametrize(("module", "old", "new"), MUTANTS.values(), ids=MUTANTS.keys())
 def test_no_condition_of_the_fast_path_can_be_left_out(
-    corpus: list[Stream], monkeypatch: pytest.MonkeyPatch, old: str, new: str
+    corpus: list[Stream], monkeypatch: pytest.MonkeyPatch, module: types.ModuleType, old: str, new: str
 ) -> None:
     """The property above is able to fail: it catches each of these mutants."""
-    module = _mutated(old, new)
-    monkeypatch.setattr(relaying, "Relay", module.Relay)
+    mutant = _mutated(module, old, new)
+    if module is relay:
+        monkeypatch.setattr(relaying, "Relay", mutant.Relay)
+    else:
+        name = {plainevents: "PlainEvents", completion: "Completion"}[module]
+        monkeypatch.setattr(relay, name, getattr(mutant, name))
     with pytest.raises((AssertionError, TypeError, ValueError)):
         check_all(corpus)
 

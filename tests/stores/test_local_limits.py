@@ -134,6 +134,17 @@ async def test_extend_takes_more_until_there_is_no_room(limits: LocalLimits, clo
     assert await left(limits, bound) == [100]
 
 
+async def test_what_is_spare_leaves_half_of_every_window(limits: LocalLimits) -> None:
+    bounds = (Window(100, 60), DayQuota(1000))
+    reservation = await admitted(limits, ask(tokens=bounds, estimate=40))
+    assert await limits.extend(reservation, 11, spare=True) is None
+    longer = await limits.extend(reservation, 10, spare=True)
+    assert longer is not None
+    assert longer.ask.tokens == 50
+    assert await limits.extend(longer, 1, spare=True) is None
+    assert await limits.extend(longer, 1) is not None
+
+
 async def test_an_ended_stream_is_not_extended(limits: LocalLimits) -> None:
     reservation = await admitted(limits, ask(tokens=(Window(100, 60),), estimate=40))
     await limits.settle(reservation, 40)

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from streamproxy.dialects.base import Translator
-from streamproxy.services.relay import Identity, Relay, TakenIds
+from streamproxy.services.completion import Identity, TakenIds
+from streamproxy.services.relay import Relay
+from streamproxy.wire.chat import Transcript
 from tests.support.http import DONE, split_frames
 
 IDENTITY = Identity("chatcmpl-st_ours", "asked-for", 1_700_000_000)
 # What the exchange would have counted where the upstream does not say.
 COUNTED = (3, 2)
-MAX_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +57,17 @@ def seen(
     include_usage: bool = False,
     translator: Translator | None = None,
     taken: Sequence[str] = (),
-    max_bytes: int = MAX_BYTES,
 ) -> View:
     """The view of a client when the upstream sends *batches* and ends; *taken* are ids of earlier completions."""
     ids = TakenIds()
     for name in taken:
         ids.take(name)
-    relay = Relay(IDENTITY, include_usage=include_usage, taken_ids=ids, max_bytes=max_bytes, translator=translator)
+    relay = Relay(IDENTITY, include_usage=include_usage, taken_ids=ids, translator=translator)
     frames = [relay.feed(batch) for batch in batches]
-    relay.finish_input()
+    said = Transcript.of(b"".join(frames))
+    relay.finish_input(finished=said.finish_reason is not None)
     frames.append(relay.ending(*COUNTED) if relay.failure is None else relay.failing(relay.failure))
-    said = relay.transcript
-    usage = said.usage
+    usage = relay.usage
     return View(
         body=b"".join(frames),
         text=said.text,

@@ -85,6 +85,14 @@ def read(text: str) -> ReportedUsage | None:
             ReportedUsage(3, 4, 0),
         ),
         ('{"prompt_tokens":3,"completion_tokens":4,"prompt_tokens_details":[]}', ReportedUsage(3, 4, 0)),
+        (
+            '{"prompt_tokens":3,"completion_tokens":4,"completion_tokens_details":{"reasoning_tokens":3}}',
+            ReportedUsage(3, 4, 0, 3),
+        ),
+        (
+            '{"prompt_tokens":3,"completion_tokens":4,"completion_tokens_details":{"reasoning_tokens":5}}',
+            ReportedUsage(3, 4, 0, 4),
+        ),
         ('{"prompt_tokens":1000000000,"completion_tokens":1}', ReportedUsage(10**9, 1, 0)),
         ('{"prompt_tokens":1000000001,"completion_tokens":1}', None),
         ('{"prompt_tokens":-1,"completion_tokens":4}', None),

@@ -17,8 +17,11 @@ class LimitStore(Protocol):
         Asking twice with one request id takes once and answers the same.
         """
 
-    async def extend(self, reservation: Reservation, tokens: int) -> Reservation | None:
-        """Take *tokens* more for a running answer; None when the windows have no room for them."""
+    async def extend(self, reservation: Reservation, tokens: int, *, spare: bool = False) -> Reservation | None:
+        """Take *tokens* more for a running answer; None when the windows have no room for them.
+
+        *spare*: only where half of every token window stays free with them.
+        """
 
     async def settle(self, reservation: Reservation, tokens: int) -> None:
         """The stream ended and really used *tokens*: correct the token windows, free its place."""

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from streamproxy.domain.limits import Ask, Decision, LimitPolicy, Reservation, day_bounds
+from streamproxy.domain.limits import Ask, Decision, LimitPolicy, Reservation, day_bounds, halved
 from streamproxy.stores.redis import places_key, request_key
 from streamproxy.stores.redis.connect import Call, RedisLink
 from streamproxy.stores.redis.counts import (
@@ -78,14 +78,16 @@ class RedisLimits:
         refused_by = counts[refusing - 1].refused_by if refusing else "streams"
         return Decision(None, standings, refused_by, wait / MICROSECONDS)
 
-    async def extend(self, reservation: Reservation, tokens: int) -> Reservation | None:
+    async def extend(self, reservation: Reservation, tokens: int, *, spare: bool = False) -> Reservation | None:
         """Take *tokens* more; the answer's ``ask.tokens`` is all that is held now. None when there is no room."""
         ask = reservation.ask
         held = replace(ask, tokens=ask.tokens + tokens)
         if not ask.policy.tokens:
             return replace(reservation, ask=held)
         # An ask of its own. What is held already makes its id: repeated, it takes once; the next one is another.
-        more = Ask(ask.scope, f"{ask.request_id}+{ask.tokens}", LimitPolicy(tokens=ask.policy.tokens), tokens)
+        # For what is spare, the same windows are asked as if they were half as large.
+        limits = tuple(halved(limit) for limit in ask.policy.tokens) if spare else ask.policy.tokens
+        more = Ask(ask.scope, f"{ask.request_id}+{ask.tokens}", LimitPolicy(tokens=limits), tokens)
         taken = (await self.reserve(more)).reservation
         if taken is None:
             return None

@@ -21,11 +21,15 @@ _object_of_raw = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 @dataclass(frozen=True, slots=True)
 class ReportedUsage:
-    """Tokens as an upstream reported them. *cached_tokens* are part of *prompt_tokens*."""
+    """Tokens as an upstream reported them.
+
+    *cached_tokens* are part of *prompt_tokens*, *reasoning_tokens* of *completion_tokens*.
+    """
 
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int
+    reasoning_tokens: int = 0
 
     @classmethod
     def read(cls, usage: object) -> ReportedUsage | None:
@@ -42,11 +46,16 @@ class ReportedUsage:
             completion = max(total - prompt, 0)
         if prompt is None or completion is None:
             return None
-        details = usage.get("prompt_tokens_details")
-        cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else None
+        cached = _detail(usage, "prompt_tokens_details", "cached_tokens")
         if cached is None:  # DeepSeek's own name for it
             cached = _count(usage.get("prompt_cache_hit_tokens"))
-        return cls(prompt, completion, min(cached or 0, prompt))
+        reasoning = _detail(usage, "completion_tokens_details", "reasoning_tokens")
+        return cls(prompt, completion, min(cached or 0, prompt), min(reasoning or 0, completion))
+
+
+def _detail(usage: dict[str, Any], details: str, name: str) -> int | None:
+    found = usage.get(details)
+    return _count(found.get(name)) if isinstance(found, dict) else None
 
 
 def _count(value: object) -> int | None:

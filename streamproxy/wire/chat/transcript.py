@@ -81,6 +81,8 @@ class Transcript:
     def __init__(self) -> None:
         self._unread: list[bytes] = []
         self._text: list[str] = []
+        # The length in UTF-8 of the content that is read.
+        self.read_bytes = 0
         self._refusal: list[str] = []
         self._reasoning: list[str] = []
         self._calls = ToolCalls()
@@ -98,15 +100,47 @@ class Transcript:
             transcript._take(completion)
         return transcript
 
+    @classmethod
+    def of(cls, frames: bytes) -> Transcript:
+        """What whole events say."""
+        transcript = cls()
+        transcript.add(frames)
+        return transcript
+
     def add(self, frames: bytes) -> None:
         """Append whole events as they go to the client: each ``data: <one line>`` and a blank line."""
         self._unread.append(frames)
+
+    def add_read(self, frames: bytes, said: Transcript) -> None:
+        """As ``add``, where *said* is what these frames say: what was read of them is not read again."""
+        # Pieces of calls belong to those that came before.
+        if self._unread or said._unread or said._calls:
+            self._unread.append(frames)
+            return
+        self._text += said._text
+        self._refusal += said._refusal
+        self._reasoning += said._reasoning
+        self.read_bytes += said.read_bytes
+        self._finish_reason = said._finish_reason or self._finish_reason
+        self._usage = said._usage or self._usage
+        self._chunks += said._chunks
+        self._unreadable += said._unreadable
+
+    def report(self, usage: ReportedUsage) -> None:
+        """Note a usage that does not stand in the frames: a client that did not ask for it does not get it."""
+        self._usage = usage
 
     @property
     def text(self) -> str:
         """The content."""
         self.read()
         return _joined(self._text)
+
+    @property
+    def text_bytes(self) -> int:
+        """The length of the content in UTF-8: no tokenizer makes more tokens of it."""
+        self.read()
+        return self.read_bytes
 
     @property
     def refusal(self) -> str:
@@ -166,30 +200,42 @@ class Transcript:
         if self._unread:
             frames = b"".join(self._unread)
             self._unread.clear()
-            lines = frames.removesuffix(sse.DONE).removeprefix(b"data: ").replace(b"\n\ndata: ", b"\n").rstrip(b"\n")
-            for chunk in self._decoded(self._without_plain(lines)):
-                self._take(chunk)
+            # JSON may have blanks before it: as long as it was is the fastest replacement.
+            lines = frames.removesuffix(sse.DONE).removeprefix(b"data: ").replace(b"\ndata: {", b"\n      {")
+            if rest := self._without_plain(lines):
+                for chunk in self._decoded(rest):
+                    self._take(chunk)
 
     def _without_plain(self, lines: bytes) -> bytes:
         """Take the text of the plain chunks in front, all at once; return the lines that are left."""
+        if self._took_plain(lines):
+            return b""
         end = len(lines)
-        for _ in range(_ENDING_EVENTS):
-            end = lines.rfind(b"\n", 0, max(end, 0))
-        if end <= 0:
-            return lines
+        for _ in range(_ENDING_EVENTS + 1):
+            end = lines.rfind(b"\n\n", 0, max(end, 0))
+        return lines[end:] if end > 0 and self._took_plain(lines[:end]) else lines
+
+    def _took_plain(self, lines: bytes) -> bool:
+        """Whether all *lines* are plain chunks: then their text is taken."""
         try:
-            chunks = _plain_decoder.decode_lines(lines[:end])
+            chunks = _plain_decoder.decode_lines(lines)
         except _UNREADABLE:
-            return lines
-        self._text += [text for chunk in chunks if (text := chunk.choices[0].delta.content)]
+            return False
+        self._take_text("".join([text for chunk in chunks if (text := chunk.choices[0].delta.content)]))
         self._chunks += len(chunks)
-        return lines[end + 1 :]
+        return True
+
+    def _take_text(self, text: str) -> None:
+        if text:
+            self._text.append(text)
+            self.read_bytes += len(text) if text.isascii() else len(text.encode())
 
     def _decoded(self, lines: bytes) -> list[_Chunk]:
         try:
             return _decoder.decode_lines(lines)
         except _UNREADABLE:
-            return [chunk for line in lines.split(b"\n") if (chunk := self._decoded_one(line)) is not None]
+            payloads = [line.removeprefix(b"data:").strip() for line in lines.split(b"\n")]
+            return [chunk for payload in payloads if (chunk := self._decoded_one(payload)) is not None]
 
     def _decoded_one(self, payload: bytes) -> _Chunk | None:
         try:
@@ -215,7 +261,7 @@ class Transcript:
 
     def _take_said(self, said: _Said) -> None:
         if said.content:
-            self._text.append(said.content if isinstance(said.content, str) else _text_of(said.content))
+            self._take_text(said.content if isinstance(said.content, str) else _text_of(said.content))
         if said.refusal:
             self._refusal.append(_text_of(said.refusal))
         if said.reasoning_content or said.reasoning:

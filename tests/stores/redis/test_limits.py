@@ -180,6 +180,21 @@ async def test_extend_takes_more_until_there_is_no_room(limits: RedisLimits, sco
     assert [standing.remaining for standing in standings] == [4, 100, 1000]
 
 
+async def test_what_is_spare_leaves_half_of_every_window(limits: RedisLimits, scope: str) -> None:
+    limit = policy(Window(5, 60), tokens=(Window(100, 60), Window(1000, 600), DayQuota(1000)))
+    reservation = await admitted(limits, asked(scope, limit, 40))
+    assert await limits.extend(reservation, 11, spare=True) is None
+    longer = await limits.extend(reservation, 10, spare=True)
+    assert longer is not None
+    assert longer.ask.tokens == 50
+    assert await limits.extend(longer, 1, spare=True) is None
+    assert await limits.extend(longer, 1) is not None
+    await limits.settle(longer, 45)
+    standings = (await limits.reserve(asked(scope, limit, 0))).standings
+    # The last extension is settled by nobody here.
+    assert [standing.remaining for standing in standings] == [3, 54, 954, 954]
+
+
 async def test_a_repeated_extension_takes_once(limits: RedisLimits, scope: str) -> None:
     reservation = await admitted(limits, asked(scope, policy(tokens=(Window(100, 60),)), 40))
     first, again = [await limits.extend(reservation, 30) for _ in range(2)]
