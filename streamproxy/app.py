@@ -16,7 +16,7 @@ from socket import socket
 
 from streamproxy.composition.start import ENDING_SECONDS, Start
 from streamproxy.composition.worker import Worker, open_worker
-from streamproxy.serving import ProxyServer
+from streamproxy.serving import Server, make_server
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,11 @@ async def serve(start: Start, sockets: Sequence[socket], *, ready: Callable[[], 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signalled)
     async with open_worker(start) as worker:
-        server = ProxyServer(worker.application, trusted_proxies=start.settings.server.trusted_proxies)
+        server = make_server(
+            worker.application,
+            trusted_proxies=start.settings.server.trusted_proxies,
+            shortcuts=start.settings.server.shortcuts,
+        )
         server.add_sockets(sockets)
         # What is alive now lives as long as the worker: the collector need not look at it again.
         gc.collect()
@@ -65,7 +69,7 @@ async def _end_streams(worker: Worker, *, grace: float, hurry: asyncio.Event) ->
             await worker.streams.flush()
 
 
-async def _drain(worker: Worker, server: ProxyServer, *, grace: float, hurry: asyncio.Event) -> None:
+async def _drain(worker: Worker, server: Server, *, grace: float, hurry: asyncio.Event) -> None:
     clock = asyncio.get_running_loop().time
     deadline = clock() + grace
     worker.draining.set()

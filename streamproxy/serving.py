@@ -1,4 +1,4 @@
-"""Tornado's HTTP server with the settings a proxy of long answers needs, and a way to stop that cuts nobody.
+"""The server for clients: one of ours, or Tornado's with the settings a proxy of long answers needs.
 
 Tornado waits an hour for an idle connection and for ever for a body by default, knows no public way to close idle
 connections, and leaves dead peers to the kernel's fifteen minutes.
@@ -7,11 +7,10 @@ connections, and leaves dead peers to the kernel's fifteen minutes.
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from tornado.http1connection import HTTP1ServerConnection
 from tornado.httpserver import HTTPServer
@@ -26,40 +25,56 @@ from tornado.iostream import IOStream
 from tornado.netutil import add_accept_handler
 from tornado.web import Application
 
+from streamproxy.connections import bounds
+from streamproxy.connections.occupancy import Occupancy
+from streamproxy.connections.server import DirectServer
+from streamproxy.connections.sockets import EXHAUSTED, PAUSE_SECONDS, prepare
+
 log = logging.getLogger(__name__)
 
-# Above nginx's upstream keepalive_timeout (5 s here), or nginx would reuse a connection that is just closing.
-IDLE_SECONDS = 75
-BODY_SECONDS = 30
-# While draining: just above that keepalive_timeout, so that it is nginx who closes what it does not use.
-LINGER_SECONDS = 6.0
-LOOK_SECONDS = 0.1
-MAX_HEADER_SIZE = 16384
-# Unacknowledged for so long, a peer is gone: no FIN comes from a cut cable.
-USER_TIMEOUT_MS = 20_000
-# What accept(2) says when this process or this machine can have no more; asyncio's own servers pause as long then.
-EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-PAUSE_SECONDS = 1.0
-# Bounds what the kernel keeps for a slow reader.
-SEND_BUFFER = 128 * 1024
+
+class Server(Protocol):
+    """What serves an application to clients."""
+
+    def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
+        """Accept on *sockets*, which are this server's from now on."""
+
+    def stop(self) -> None:
+        """Accept no more."""
+
+    @property
+    def busy(self) -> int:
+        """Connections with a request under way."""
+
+    async def drain(self, *, grace: float, hurry: asyncio.Event) -> bool:
+        """Stop accepting, let running requests end for *grace* seconds or until *hurry*; True when all did."""
+
+    async def wait_until_idle(self) -> None:
+        """Return when no request is under way any more."""
+
+    async def close_all_connections(self) -> None:
+        """Cut whoever is still there."""
+
+
+def make_server(application: Application, *, trusted_proxies: Sequence[str], shortcuts: bool) -> Server:
+    """With *shortcuts* the one whose requests cost a fraction of those of Tornado's."""
+    kind = DirectServer if shortcuts else ProxyServer
+    return kind(application, trusted_proxies=trusted_proxies)
 
 
 class ProxyServer(HTTPServer):
     """An HTTPServer that knows which of its connections are idle."""
 
     def initialize(self, application: Application, *, trusted_proxies: Sequence[str]) -> None:  # type: ignore[override]
-        self._busy: set[HTTP1ServerConnection] = set()
-        self._idle_since: dict[HTTP1ServerConnection, float] = {}
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._occupancy: Occupancy[HTTP1ServerConnection] = Occupancy(lambda connection: connection.stream.close())
         super().initialize(
             application,
             xheaders=True,
             trusted_downstream=list(trusted_proxies),
-            idle_connection_timeout=IDLE_SECONDS,
-            body_timeout=BODY_SECONDS,
-            max_header_size=MAX_HEADER_SIZE,
-            max_buffer_size=8 << 20,
+            idle_connection_timeout=bounds.IDLE_SECONDS,
+            body_timeout=bounds.BODY_SECONDS,
+            max_header_size=bounds.MAX_HEADER_SIZE,
+            max_buffer_size=bounds.MAX_BODY_SIZE,
         )
 
     def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
@@ -87,11 +102,7 @@ class ProxyServer(HTTPServer):
         super().stop()
 
     def handle_stream(self, stream: IOStream, address: Any) -> None:
-        stream.set_nodelay(True)
-        if stream.socket.family in (socket.AF_INET, socket.AF_INET6):
-            stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
-        stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        prepare(stream.socket)
         super().handle_stream(stream, address)
 
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
@@ -100,61 +111,33 @@ class ProxyServer(HTTPServer):
             # At the end of each request Tornado switches Nagle's algorithm on again, and the next stream of the
             # connection would have its events held back until the one before is acknowledged.
             server_conn.stream.set_nodelay(True)
-            self._set_idle(server_conn)
+            self._rest(server_conn)
             return _BusyFromHeaders(
-                super().start_request(server_conn, request_conn), lambda: self._set_busy(server_conn)
+                super().start_request(server_conn, request_conn), lambda: self._occupancy.begin(server_conn)
             )
         return super().start_request(server_conn, request_conn)
 
     def on_close(self, server_conn: object) -> None:
         if isinstance(server_conn, HTTP1ServerConnection):
-            self._set_idle(server_conn)
-            del self._idle_since[server_conn]
+            self._occupancy.forget(server_conn)
         super().on_close(server_conn)
 
-    def _set_busy(self, connection: HTTP1ServerConnection) -> None:
-        self._busy.add(connection)
-        self._idle.clear()
-
-    def _set_idle(self, connection: HTTP1ServerConnection) -> None:
-        self._busy.discard(connection)
-        self._idle_since[connection] = asyncio.get_running_loop().time()
-        if not self._busy:
-            self._idle.set()
+    def _rest(self, connection: HTTP1ServerConnection) -> None:
+        self._occupancy.rest(connection, asyncio.get_running_loop().time())
 
     @property
     def busy(self) -> int:
         """Connections with a request under way."""
-        return len(self._busy)
-
-    def _close_idle(self) -> bool:
-        """Close the connections that have been idle for LINGER_SECONDS; whether others are left."""
-        now = asyncio.get_running_loop().time()
-        for connection, since in [*self._idle_since.items()]:
-            if connection not in self._busy and now - since >= LINGER_SECONDS:
-                connection.stream.close()
-        return bool(self._connections)
+        return self._occupancy.busy
 
     async def drain(self, *, grace: float, hurry: asyncio.Event) -> bool:
-        """Stop accepting, let running requests end for *grace* seconds or until *hurry*; True when all did.
-
-        The second of waiting is for connections just accepted, whose request is on its way: without it a rolling
-        restart cut one to five clients. Kept connections are answered once more and then closed, or closed when they
-        have been idle for longer than nginx keeps them: nobody sends a question on one that is just being closed.
-        """
+        """Stop accepting, let running requests end for *grace* seconds or until *hurry*; True when all did."""
         self.stop()
-        clock = asyncio.get_running_loop().time
-        deadline = clock() + grace
-        waiting = asyncio.create_task(hurry.wait())
-        await asyncio.wait({waiting}, timeout=min(1.0, grace))
-        while self._close_idle() and clock() < deadline and not hurry.is_set():
-            await asyncio.wait({waiting}, timeout=min(LOOK_SECONDS, deadline - clock()))
-        waiting.cancel()
-        return not self._busy
+        return await self._occupancy.drain(grace=grace, hurry=hurry)
 
     async def wait_until_idle(self) -> None:
         """Return when no request is under way any more."""
-        await self._idle.wait()
+        await self._occupancy.wait_until_idle()
 
 
 class _Listener(socket.socket):

@@ -102,7 +102,6 @@ class AnsweringHandler(BaseHandler):
             open_after=environment.open_after_seconds,
             fields=self.answer_headers,
             render=None if self.rendering is None else self.rendering.feed,
-            shortcut=environment.shortcuts,
         )
         with events:
             try:

@@ -12,13 +12,16 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import cached_property, partial
 from http.client import responses
 from typing import Any, ClassVar
 
 from tornado.http1connection import HTTP1Connection
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
+from streamproxy.connections.answer import Answer
+from streamproxy.connections.client import Client
+from streamproxy.connections.iostreams import IOStreamClient
 from streamproxy.domain.identity import Principal
 from streamproxy.errors import (
     BadRequestError,
@@ -30,7 +33,6 @@ from streamproxy.errors import (
     UnsupportedMediaTypeError,
 )
 from streamproxy.handlers.environment import Environment
-from streamproxy.handlers.pulse import Pulse
 from streamproxy.log import access_line
 from streamproxy.wire import error as wire_error
 
@@ -63,11 +65,20 @@ class BaseHandler(RequestHandler):
         self._logged = False
         self.set_default_headers()
 
+    @cached_property
+    def client(self) -> Client:
+        """Where the request came from, and its answer goes."""
+        connection = self.request.connection
+        if isinstance(connection, Answer):
+            return connection
+        if isinstance(connection, HTTP1Connection):
+            return IOStreamClient(self, connection, shortcut=self.environment.shortcuts)
+        raise TypeError("a connection of neither server")
+
     # -- before the method ----------------------------------------------------------------------------
 
     async def prepare(self) -> None:
-        if isinstance(self.request.connection, HTTP1Connection):
-            self.request.connection.set_max_body_size(MAX_DISCARDED_BODY)
+        self.client.set_max_body_size(MAX_DISCARDED_BODY)
         if self.request.method == "OPTIONS":
             return
         self.environment.old_proxy.look(self.request)
@@ -127,7 +138,7 @@ class BaseHandler(RequestHandler):
         """
         task = asyncio.current_task()
         self._listening = task
-        pulse = Pulse(self, self.environment.heartbeat_seconds)
+        pulse = self.client.watch(self.environment.heartbeat_seconds)
         try:
             if self.client_left and task is not None:
                 # It left before this began: what runs inside ends where it first waits, as if it had just left.
@@ -138,7 +149,8 @@ class BaseHandler(RequestHandler):
                 raise
             task.uncancel()
         finally:
-            pulse.stop()
+            if pulse is not None:
+                pulse.stop()
             self._listening = None
 
     def on_connection_close(self) -> None:

@@ -39,7 +39,7 @@ class ChatCompletionsHandler(AnsweringHandler):
         self.log_fields["stream_id"] = order.stream_id
         live = await streams.start(order, cancel_when_left=self.environment.cancel_when_left)
         every = self.environment.heartbeat_seconds
-        async with while_allowed(self.admit, self.request.connection, every=every), self.while_client_listens():
+        async with while_allowed(self.admit, self.client, every=every), self.while_client_listens():
             await self._send(live, order)
         if self.client_left:
             self.log_request()
@@ -56,7 +56,6 @@ class ChatCompletionsHandler(AnsweringHandler):
             open_after=environment.open_after_seconds,
             fields=lambda: fields,
             render=render,
-            shortcut=environment.shortcuts,
         )
         with events, environment.streams.place(source):
             after = 0

@@ -15,7 +15,7 @@ from streamproxy.handlers.base import BaseHandler
 from streamproxy.handlers.eventstream import EventStream
 from streamproxy.handlers.handover import HandedOver, come_back, until_handed_over
 from streamproxy.handlers.rendering import fields_and_render, rendering
-from streamproxy.handlers.revocation import lose_connection, while_allowed
+from streamproxy.handlers.revocation import while_allowed
 from streamproxy.services.sources import Source
 from streamproxy.wire import sse
 from streamproxy.wire.aisdk import UiMessageStream
@@ -73,7 +73,7 @@ class EventsHandler(BaseHandler):
         every = self.environment.heartbeat_seconds
         with streams.place(source):
             async with (
-                while_allowed(self._still_allowed, self.request.connection, every=every),
+                while_allowed(self._still_allowed, self.client, every=every),
                 self.while_client_listens(),
             ):
                 await self._send(source, after)
@@ -93,7 +93,6 @@ class EventsHandler(BaseHandler):
             open_after=heartbeat,
             fields=lambda: fields,
             render=render,
-            shortcut=self.environment.shortcuts,
         )
         with events:
             await events.send(RETRY)
@@ -105,7 +104,7 @@ class EventsHandler(BaseHandler):
             except HandedOver:
                 if self.rendering is not None:
                     # Its client takes an end for the end, and only a lost connection for one to be resumed.
-                    lose_connection(self.request.connection)
+                    self.client.close()
                     return
                 await events.send(come_back())
             events.finish()

@@ -13,15 +13,14 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
-from tornado.http1connection import HTTP1Connection
-from tornado.iostream import IOStream, StreamClosedError
-from tornado.web import RequestHandler
+from tornado.iostream import StreamClosedError
 
-from streamproxy.handlers.clientsocket import ClientSocket, client_socket
+from streamproxy.connections.bounds import WRITE_SECONDS
+from streamproxy.handlers.base import BaseHandler
 from streamproxy.wire.sse import HEARTBEAT
 
-# A reader that takes nothing for so long is closed; it may come back.
-WRITE_SECONDS = 30.0
+# How often it is looked whether a reader that is behind takes anything.
+LOOK_SECONDS = 1.0
 
 FIELDS = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -40,25 +39,26 @@ class EventStream:
 
     def __init__(
         self,
-        handler: RequestHandler,
+        handler: BaseHandler,
         *,
         heartbeat: float,
         open_after: float,
         fields: Callable[[], Mapping[str, str]],
         render: Callable[[bytes], bytes] | None = None,
-        shortcut: bool = True,
     ) -> None:
         self.opened = False
-        self._shortcut = shortcut
-        self._direct: ClientSocket | None = None
         self._render = render
         self._handler = handler
+        self._client = handler.client
         self._heartbeat = heartbeat
         self._open_after = open_after
         self._fields = fields
         self._loop = asyncio.get_running_loop()
         self._wrote = self._loop.time()
         self._pending: asyncio.Future[None] | None = None
+        # Of what the client has taken: how much it was, and when that was seen.
+        self._taken = 0
+        self._took = self._wrote
         self._timer: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> Self:
@@ -95,19 +95,17 @@ class EventStream:
 
     def _write(self, data: bytes) -> asyncio.Future[None] | None:
         self._wrote = self._loop.time()
-        if self._direct is not None:
-            self._pending = self._direct.send(data)
+        if self.opened:
+            self._pending = self._client.send(data)
             return self._pending
-        if not self.opened:
-            self._open()
+        self._open()
         self._handler.write(data)
-        self._pending = self._handler.flush()
-        if self._shortcut:
-            self._direct = client_socket(self._handler.request.connection)
-        return self._pending if self._socket.writing() else None
+        flushed = self._handler.flush()
+        self._pending = None if flushed.done() else flushed
+        return self._pending
 
     async def _drained(self) -> None:
-        if self._pending is not None and self._socket.writing():
+        if self._pending is not None and self._client.writing():
             # A client that is gone is the handler's on_connection_close to tell, which cancels who waits here.
             with contextlib.suppress(StreamClosedError):
                 await self._pending
@@ -117,24 +115,20 @@ class EventStream:
         self.opened = True
         for name, value in {**FIELDS, **self._fields()}.items():
             self._handler.set_header(name, value)
-        self._socket.set_nodelay(True)
 
     def _tick(self) -> None:
         """Fill silence, and give up on a client that takes nothing."""
         now = self._loop.time()
-        silence = now - self._wrote
-        if self._pending is not None and self._socket.writing():
-            if silence >= WRITE_SECONDS:
-                # What waits in send() is cancelled by the handler's on_connection_close.
-                self._socket.close()
-                return
-        elif not self.opened or silence >= self._heartbeat:
-            self._write(HEARTBEAT)
-        self._timer = self._loop.call_at(max(self._wrote + self._heartbeat, now + 0.01), self._tick)
-
-    @property
-    def _socket(self) -> IOStream:
-        connection = self._handler.request.connection
-        if not isinstance(connection, HTTP1Connection):
-            raise TypeError("an event stream needs Tornado's HTTP/1 connection")
-        return connection.stream
+        if not self._client.writing():
+            self._took = now
+            if not self.opened or now - self._wrote >= self._heartbeat:
+                self._write(HEARTBEAT)
+            self._timer = self._loop.call_at(max(self._wrote + self._heartbeat, now + 0.01), self._tick)
+            return
+        if self._client.taken != self._taken:
+            self._taken, self._took = self._client.taken, now
+        elif now - self._took >= WRITE_SECONDS:
+            # What waits in send() is cancelled by the handler's on_connection_close.
+            self._client.abort()
+            return
+        self._timer = self._loop.call_later(LOOK_SECONDS, self._tick)

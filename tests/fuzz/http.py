@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream
 from tornado.web import Application, RequestHandler
 
+from streamproxy.connections.server import DirectServer
 from streamproxy.serving import ProxyServer
 from tests.fuzz.http_reading import Message, Reading, read
 from tests.fuzz.http_requests import CANARY, pieces, request
@@ -27,6 +27,7 @@ AT_ONCE: Final = 16
 HANG_SECONDS: Final = 20.0
 QUIET_SECONDS: Final = 0.02
 _STATUS: Final = re.compile(rb"HTTP/1\.1 (\d{3})")
+AnyServer = ProxyServer | DirectServer
 
 
 class Echo(RequestHandler):
@@ -41,10 +42,21 @@ class Echo(RequestHandler):
         self.finish()
 
 
-def servers() -> dict[str, HTTPServer]:
+def servers() -> dict[str, AnyServer]:
     """Every server that we ship, by a name for the report."""
     application = Application([(r".*", Echo)], log_function=lambda _handler: None)
-    return {"tornado": ProxyServer(application, trusted_proxies=())}
+    return {
+        "tornado": ProxyServer(application, trusted_proxies=()),
+        "direct": DirectServer(application, trusted_proxies=()),
+    }
+
+
+def let_in(server: AnyServer, sock: socket.socket, address: object) -> None:
+    """As if *sock* had just been accepted."""
+    if isinstance(server, ProxyServer):
+        server.handle_stream(IOStream(sock), address)
+    else:
+        server.handle(sock, address)
 
 
 @dataclass(slots=True)
@@ -64,13 +76,13 @@ class Heard:
         return self.closed or b"400" in self.statuses
 
 
-async def tell(server: HTTPServer, parts: Sequence[bytes], *, owes: bool, quiet: float = QUIET_SECONDS) -> Heard:
+async def tell(server: AnyServer, parts: Sequence[bytes], *, owes: bool, quiet: float = QUIET_SECONDS) -> Heard:
     """Send *parts* on a new connection. *owes*: an answer is due, and waited for; else *quiet* seconds are enough."""
     heard = Heard()
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     theirs.setblocking(False)
-    server.handle_stream(IOStream(theirs), (heard.messages, 0))
+    let_in(server, theirs, (heard.messages, 0))
     loop = asyncio.get_running_loop()
     try:
         for part in parts:
@@ -130,7 +142,7 @@ async def _run(report: Report) -> None:
             group.create_task(work())
 
 
-async def judged(server: HTTPServer, whole: bytes, parts: Sequence[bytes], reading: Reading) -> str:
+async def judged(server: AnyServer, whole: bytes, parts: Sequence[bytes], reading: Reading) -> str:
     """``check`` of what the server makes of *parts*; it is given time before it is found to wait."""
     owes = _owes(reading)
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -13,7 +13,7 @@ from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 from tornado.web import Application, RequestHandler
 
-from streamproxy.handlers.clientsocket import ClientSocket, client_socket
+from streamproxy.connections.iostreams import IOStreamClient
 
 PIECE = b"x" * 50_000
 
@@ -21,19 +21,17 @@ PIECE = b"x" * 50_000
 class Answering(RequestHandler):
     """Does with a connection whose head is out what the test wants."""
 
-    def initialize(self, then: Callable[[Answering], asyncio.Future[None] | None]) -> None:
+    def initialize(self, then: Callable[[Answering], Awaitable[None]]) -> None:
         self.then = then
 
     async def get(self) -> None:
         self.write(b"first")
         await self.flush()
-        waiting = self.then(self)
-        if waiting is not None:
-            await waiting
+        await self.then(self)
 
 
 @asynccontextmanager
-async def served(then: Callable[[Answering], asyncio.Future[None] | None]) -> AsyncIterator[int]:
+async def served(then: Callable[[Answering], Awaitable[None]]) -> AsyncIterator[int]:
     listener, port = bind_unused_port()
     server = HTTPServer(Application([("/", Answering, {"then": then})]))
     server.add_sockets([listener])
@@ -51,16 +49,16 @@ async def fetched(port: int, version: bytes = b"1.1") -> bytes:
     return data
 
 
-def direct(handler: Answering) -> ClientSocket:
-    found = client_socket(handler.request.connection)
-    assert found is not None
-    return found
+def direct(handler: Answering, *, shortcut: bool = True) -> IOStreamClient:
+    connection = handler.request.connection
+    assert isinstance(connection, HTTP1Connection)
+    return IOStreamClient(handler, connection, shortcut=shortcut)
 
 
 async def test_a_chunk_goes_out_as_a_chunk() -> None:
     """Sent at once, and the handler's own end follows it."""
 
-    def then(handler: Answering) -> None:
+    async def then(handler: Answering) -> None:
         assert direct(handler).send(b"second") is None
 
     async with served(then) as port:
@@ -68,15 +66,20 @@ async def test_a_chunk_goes_out_as_a_chunk() -> None:
     assert answer.endswith(b"\r\n\r\n5\r\nfirst\r\n6\r\nsecond\r\n0\r\n\r\n")
 
 
-async def test_what_the_socket_does_not_take_follows_in_order() -> None:
+@pytest.mark.parametrize("shortcut", [True, False])
+async def test_what_the_socket_does_not_take_follows_in_order(shortcut: bool) -> None:
     """The future is done when it has been taken."""
 
-    def then(handler: Answering) -> asyncio.Future[None] | None:
+    async def then(handler: Answering) -> None:
         # Nobody reads meanwhile: the reader runs in the same loop.
-        sent = [direct(handler).send(PIECE) for _ in range(200)]
-        assert sent[0] is None
-        assert sent[-1] is not None
-        return sent[-1]
+        client = direct(handler, shortcut=shortcut)
+        assert client.send(PIECE) is None
+        for _ in range(199):
+            if behind := client.send(PIECE):
+                assert client.writing()
+                await behind
+        assert not client.writing()
+        assert client.taken == 200
 
     async with served(then) as port:
         answer = await fetched(port)
@@ -86,31 +89,37 @@ async def test_what_the_socket_does_not_take_follows_in_order() -> None:
 async def test_a_client_of_http_1_0_is_written_to_by_the_handler() -> None:
     """It knows no chunks."""
 
-    def then(handler: Answering) -> None:
-        assert client_socket(handler.request.connection) is None
+    async def then(handler: Answering) -> None:
+        assert direct(handler).send(b"second") is None
 
     async with served(then) as port:
-        assert (await fetched(port, b"1.0")).endswith(b"\r\n\r\nfirst")
+        assert (await fetched(port, b"1.0")).endswith(b"\r\n\r\nfirstsecond")
 
 
 async def test_another_tornado_is_written_to_by_the_handler(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the part is missing."""
+    flushed: list[bytes] = []
 
-    def then(handler: Answering) -> None:
+    async def then(handler: Answering) -> None:
         connection = handler.request.connection
         assert isinstance(connection, HTTP1Connection)
+        client = direct(handler)
+        monkeypatch.setattr(handler, "write", flushed.append)
         monkeypatch.delattr(connection, "_chunking_output")
-        assert client_socket(connection) is None
-        monkeypatch.setattr(connection, "_chunking_output", True, raising=False)
+        monkeypatch.setattr(handler, "flush", lambda: None)
+        client.send(b"second")
+        monkeypatch.undo()
+        connection._chunking_output = True
 
     async with served(then) as port:
         assert (await fetched(port)).endswith(b"first\r\n0\r\n\r\n")
+    assert flushed == [b"second"]
 
 
 async def test_a_client_that_is_gone_is_no_error() -> None:
     """Its handler hears of it from Tornado: the connection is closed."""
 
-    def then(handler: Answering) -> None:
+    async def then(handler: Answering) -> None:
         connection = handler.request.connection
         assert isinstance(connection, HTTP1Connection)
         stream, pipe = connection.stream, direct(handler)

@@ -1,0 +1,174 @@
+"""The answer to one request: what Tornado's handlers call their connection.
+
+Fills ``tornado.httputil.HTTPConnection`` and what ``RequestHandler`` uses besides, and ``client.Client``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import cached_property
+from typing import Protocol
+
+from tornado.httputil import HTTPConnection, HTTPHeaders, HTTPOutputError, RequestStartLine, ResponseStartLine
+from tornado.iostream import StreamClosedError
+
+from streamproxy.connections.bounds import MAX_BODY_SIZE
+from streamproxy.connections.client import Pulse
+from streamproxy.connections.head import Head
+from streamproxy.connections.origin import Origin, Peer
+
+_BODILESS = frozenset({204, 304})
+
+
+class Line(Protocol):
+    """What an answer needs of the connection that it is written to."""
+
+    peer: Peer
+    closed: bool
+    # While the client takes less than is written; done when it has taken all, or is gone.
+    behind: asyncio.Future[None] | None
+    # Done already, for whoever waits when nobody is behind.
+    done: asyncio.Future[None]
+
+    @property
+    def taken(self) -> int:
+        """Bytes that the socket has taken."""
+
+    def write(self, data: bytes) -> None:
+        """Send, or keep until the socket takes it."""
+
+    def writing(self) -> bool:
+        """Whether something waits that the socket has not taken."""
+
+    def finished(self, answer: Answer) -> None:
+        """*answer* is complete."""
+
+    def leave(self) -> None:
+        """Close when all has been sent; whoever answers is told soon."""
+
+    def abort(self) -> None:
+        """Close at once; whoever answers is told soon."""
+
+
+class Answer(HTTPConnection):
+    """Written once, from head to end; whatever is written after that goes nowhere."""
+
+    def __init__(self, connection: Line, head: Head) -> None:
+        self._connection = connection
+        self.head = head
+        self._chunked = False
+        # What is left of an announced length; None where none was announced.
+        self._left: int | None = None
+        self.lasting = head.lasting
+        self.finished = False
+        self.max_body_size = MAX_BODY_SIZE
+        self.close_callback: Callable[[], None] | None = None
+
+    @cached_property
+    def context(self) -> Origin:
+        """Where the request comes from."""
+        return Origin(self._connection.peer, self.head.headers)
+
+    # -- tornado.httputil.HTTPConnection ----------------------------------------------------------------
+
+    def write_headers(
+        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders, chunk: bytes | None = None
+    ) -> asyncio.Future[None]:
+        if not isinstance(start_line, ResponseStartLine):
+            raise TypeError("an answer begins with a status")
+        head, code = self.head, start_line.code
+        bodiless = head.method == "HEAD" or code in _BODILESS
+        length = headers.get("Content-Length")
+        self._chunked = head.version == "HTTP/1.1" and not bodiless and length is None
+        if not self.lasting and head.version == "HTTP/1.1":
+            headers["Connection"] = "close"
+        elif self.lasting and head.version == "HTTP/1.0":
+            headers["Connection"] = "Keep-Alive"
+        if self._chunked:
+            headers["Transfer-Encoding"] = "chunked"
+        if bodiless:
+            self._left = None if code == 204 else 0
+        elif length is not None:
+            self._left = int(length)
+        fields = [f"{name}: {value}\r\n" for name, value in headers.get_all()]
+        text = f"HTTP/1.1 {code} {start_line.reason}\r\n{''.join(fields)}\r\n"
+        if text.count("\n") != len(fields) + 2 or text.count("\r") != len(fields) + 2:
+            raise ValueError(f"a line break in a header field: {text!r}")
+        data = text.encode("latin-1")
+        if headers.get("Connection", "").lower() == "close":
+            self.lasting = False
+        return self._written(data + self._framed(chunk) if chunk else data)
+
+    def write(self, chunk: bytes) -> asyncio.Future[None]:
+        return self._written(self._framed(chunk))
+
+    def finish(self) -> None:
+        if self.finished:
+            return
+        if self._left and not self._connection.closed:
+            self._connection.abort()
+            raise HTTPOutputError(f"Tried to write {self._left} bytes less than Content-Length")
+        if self._chunked:
+            self._connection.write(b"0\r\n\r\n")
+        self.finished = True
+        self._connection.finished(self)
+
+    def _framed(self, chunk: bytes) -> bytes:
+        if self._left is not None:
+            self._left -= len(chunk)
+            if self._left < 0:
+                self._connection.abort()
+                raise HTTPOutputError("Tried to write more data than Content-Length")
+        # An empty chunk would be the end of the body.
+        return b"%x\r\n%b\r\n" % (len(chunk), chunk) if self._chunked and chunk else chunk
+
+    def _written(self, data: bytes) -> asyncio.Future[None]:
+        connection = self._connection
+        if self.finished or connection.closed:
+            return _closed()
+        connection.write(data)
+        return connection.behind or connection.done
+
+    # -- what RequestHandler uses besides ---------------------------------------------------------------
+
+    def set_close_callback(self, callback: Callable[[], None] | None) -> None:
+        self.close_callback = callback
+
+    # -- client.Client ------------------------------------------------------------------------------------
+
+    @property
+    def taken(self) -> int:
+        return self._connection.taken
+
+    def writing(self) -> bool:
+        return not self.finished and self._connection.writing()
+
+    def send(self, data: bytes) -> asyncio.Future[None] | None:
+        connection = self._connection
+        if self.finished or connection.closed:
+            return None
+        connection.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+        return connection.behind
+
+    def close(self) -> None:
+        if not self.finished:
+            self._connection.leave()
+
+    def abort(self) -> None:
+        if not self.finished:
+            self._connection.abort()
+
+    def set_max_body_size(self, max_body_size: int) -> None:
+        self.max_body_size = max_body_size
+
+    def watch(self, seconds: float) -> Pulse | None:  # noqa: ARG002 - nobody has to look
+        """None: its end is seen when it comes, for the socket is read all the time."""
+        return None
+
+
+def _closed() -> asyncio.Future[None]:
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    future.set_exception(StreamClosedError())
+    future.exception()  # whoever does not wait has not forgotten it
+    return future

@@ -1,0 +1,91 @@
+"""Which connections have a request under way and which wait for one, and how a server is left without cutting any."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+# While draining: just above nginx's keepalive_timeout, so that it is nginx who closes what it does not use.
+LINGER_SECONDS = 6.0
+LOOK_SECONDS = 0.1
+# For connections just accepted, whose request is on its way.
+ARRIVING_SECONDS = 1.0
+
+C = TypeVar("C", bound=Hashable)
+
+
+class Occupancy(Generic[C]):
+    """The connections of one server; *close* closes an idle one."""
+
+    def __init__(self, close: Callable[[C], None]) -> None:
+        self._close = close
+        self._busy: set[C] = set()
+        self._idle_since: dict[C, float] = {}
+        self._idle, self._empty = asyncio.Event(), asyncio.Event()
+        self._idle.set()
+        self._empty.set()
+
+    def begin(self, connection: C) -> None:
+        """A request has come."""
+        self._busy.add(connection)
+        self._idle.clear()
+
+    def rest(self, connection: C, now: float) -> None:
+        """It is new, or its request is over."""
+        if connection not in self._idle_since:
+            self._empty.clear()
+        self._idle_since[connection] = now
+        self._busy.discard(connection)
+        if not self._busy:
+            self._idle.set()
+
+    def forget(self, connection: C) -> None:
+        """It is closed."""
+        self._idle_since.pop(connection, None)
+        if not self._idle_since:
+            self._empty.set()
+        self._busy.discard(connection)
+        if not self._busy:
+            self._idle.set()
+
+    @property
+    def busy(self) -> int:
+        """Connections with a request under way."""
+        return len(self._busy)
+
+    @property
+    def all(self) -> list[C]:
+        """Every open connection."""
+        return [*self._idle_since]
+
+    async def drain(self, *, grace: float, hurry: asyncio.Event) -> bool:
+        """Let running requests end for *grace* seconds or until *hurry*; True when all did. Accept no more before.
+
+        The second of waiting is for connections just accepted: without it a rolling restart cut one to five clients.
+        Kept connections are answered once more and then closed, or closed when they have been idle for longer than
+        nginx keeps them: nobody sends a question on one that is just being closed.
+        """
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + grace
+        waiting = asyncio.create_task(hurry.wait())
+        await asyncio.wait({waiting}, timeout=min(ARRIVING_SECONDS, grace))
+        while self._close_idle(clock()) and clock() < deadline and not hurry.is_set():
+            await asyncio.wait({waiting}, timeout=min(LOOK_SECONDS, deadline - clock()))
+        waiting.cancel()
+        return not self._busy
+
+    def _close_idle(self, now: float) -> bool:
+        """Close the connections that have been idle for LINGER_SECONDS; whether others are left."""
+        for connection, since in [*self._idle_since.items()]:
+            if connection not in self._busy and now - since >= LINGER_SECONDS:
+                self._close(connection)
+        return bool(self._idle_since)
+
+    async def wait_until_idle(self) -> None:
+        """Return when no request is under way any more."""
+        await self._idle.wait()
+
+    async def wait_until_empty(self) -> None:
+        """Return when every connection is closed."""
+        await self._empty.wait()

@@ -1,0 +1,111 @@
+"""A request as Tornado's handlers know it, without what nobody reads.
+
+``HTTPServerRequest`` parses and copies an empty query and looks at the host twice, which costs as much as reading the
+request. Here what is rarely asked is worked out when it is. A request with a query is as Tornado makes it.
+
+Inner part, seen in Tornado 6.6 (``tests/connections/test_request.py`` holds it to the installed version): the names of
+what ``HTTPServerRequest.__init__`` sets, which is not called. Where there are others every request is as Tornado makes
+it.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from functools import cached_property, lru_cache
+
+from tornado.httputil import (
+    HTTPConnection,
+    HTTPFile,
+    HTTPHeaders,
+    HTTPInputError,
+    HTTPServerRequest,
+    RequestStartLine,
+    split_host_and_port,
+)
+
+_HOST = re.compile(r"(?:[\[\]:A-Za-z0-9\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2})*")
+
+
+def make_request(line: RequestStartLine, headers: HTTPHeaders, connection: HTTPConnection) -> HTTPServerRequest:
+    """*connection* has a ``context``. HTTPInputError for a host, or none, that HTTP/1.1 does not allow, or for a query
+    that cannot be read.
+    """
+    if "?" in line.path or not _KNOWN:
+        return HTTPServerRequest(start_line=line, headers=headers, connection=connection)
+    return LeanRequest(line, headers, connection)
+
+
+class LeanRequest(HTTPServerRequest):
+    """One without a query."""
+
+    query = ""
+    body = b""
+    server_connection = None
+    _finish_time = None
+
+    def __init__(self, line: RequestStartLine, headers: HTTPHeaders, connection: HTTPConnection | None) -> None:
+        self.method, self.uri, self.version = line
+        self.path = line.path
+        self.headers = headers
+        self.connection = connection
+        self.host = _host(headers, line.version)
+        self._start_time = time.time()
+
+    @cached_property
+    def remote_ip(self) -> str:  # type: ignore[override]
+        return str(self.connection.context.remote_ip)  # type: ignore[union-attr]
+
+    @cached_property
+    def protocol(self) -> str:  # type: ignore[override]
+        return str(self.connection.context.protocol)  # type: ignore[union-attr]
+
+    @cached_property
+    def host_name(self) -> str:  # type: ignore[override]
+        return split_host_and_port(self.host.lower())[0]
+
+    @cached_property
+    def arguments(self) -> dict[str, list[bytes]]:  # type: ignore[override]
+        return {}
+
+    @cached_property
+    def query_arguments(self) -> dict[str, list[bytes]]:  # type: ignore[override]
+        return {}
+
+    @cached_property
+    def body_arguments(self) -> dict[str, list[bytes]]:  # type: ignore[override]
+        return {}
+
+    @cached_property
+    def files(self) -> dict[str, list[HTTPFile]]:  # type: ignore[override]
+        return {}
+
+
+def _host(headers: HTTPHeaders, version: str) -> str:
+    host = headers.get("Host")
+    if host is None:
+        if version == "HTTP/1.0":
+            return "127.0.0.1"
+        raise HTTPInputError("Missing Host header")
+    return _checked(host)
+
+
+@lru_cache(maxsize=256)
+def _checked(host: str) -> str:
+    if _HOST.fullmatch(host) is None:  # a comma, too: that is what two fields of that name look like
+        raise HTTPInputError(f"Invalid Host header: {host!r}")
+    return host
+
+
+def _names(request: HTTPServerRequest) -> set[str]:
+    """Of what *request* has, also where it is worked out later."""
+    return {*vars(request), *(name for name in vars(type(request)) if not name.startswith("__"))}
+
+
+def _known() -> bool:
+    line, headers = RequestStartLine("GET", "/", "HTTP/1.1"), HTTPHeaders({"Host": "x"})
+    own = LeanRequest(line, headers, None)
+    return vars(HTTPServerRequest(start_line=line, headers=headers)).keys() <= _names(own)
+
+
+_KNOWN = _known()
