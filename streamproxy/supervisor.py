@@ -14,7 +14,6 @@ import os
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -122,8 +121,9 @@ class Supervisor:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
             self._body(slot, partial(_say_ready, ready_pipe))
             code = 0
-        except BaseException:  # noqa: BLE001  # the last frame of this process: nobody above could report it
-            traceback.print_exc()
+        except BaseException:
+            # The last frame of this process: nobody above could report it. By the log, which masks secrets.
+            log.critical("worker %d failed", slot, exc_info=True)
         finally:
             sys.stdout.flush()
             sys.stderr.flush()

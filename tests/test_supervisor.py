@@ -17,7 +17,8 @@ from tests.e2e.facts import until
 DEATHS = 3
 # Slots 0 and 1; the first writes down when it is born and dies of it *DEATHS* times, the other lives.
 PROGRAM = f"""
-import logging, os, signal, sys, time
+import os, signal, sys, time
+from streamproxy.log import setup_logging
 from streamproxy.supervisor import Supervisor
 
 def body(slot, ready):
@@ -25,12 +26,12 @@ def body(slot, ready):
         with open(sys.argv[1], "a") as births:
             print(time.monotonic(), file=births)
         if sum(1 for _ in open(sys.argv[1])) <= {DEATHS}:
-            raise SystemExit("no configuration could make this work")
+            raise ConnectionError("no way to sql://host?password=canary")
     ready()
     print(f"slot {{slot}} lives as {{os.getpid()}}", flush=True)
     signal.sigwait({{signal.SIGTERM}})
 
-logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
+setup_logging("INFO", "text")
 signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGTERM}})
 Supervisor(body, count=2, stop_seconds=5, tend=lambda: None, stopping=lambda: None).run()
 """
@@ -64,3 +65,6 @@ async def test_a_process_that_dies_at_each_start_is_given_pauses_and_the_log_say
         ("0", "in 2 s"),
     ]
     assert said.count("slot 1 lives") == 1
+    assert len(re.findall(r"worker 0 failed\n +Traceback", said)) == DEATHS
+    assert "password=***" in said
+    assert "canary" not in said

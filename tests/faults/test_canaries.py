@@ -29,6 +29,7 @@ from tests.support.upstream import ScriptedUpstream
 
 CHAT = "/v1/chat/completions"
 MODELS = "gpt-3.5-turbo,gpt-4o-mini,scripted"
+LISTS = ("/admin/keys", "/admin/users", "/admin/tokens", "/admin/streams", "/admin/usage")
 SECRETS = ("key", "password", "bearer", "token", "ticket", "secret", "wrong", "query", "header")
 
 
@@ -92,16 +93,26 @@ def caller(io_loop: IOLoop, site: Site) -> Iterator[Callable[[str | None], Clien
         client.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Somebody:
+    """A user, whose every credential is known as a canary."""
+
+    name: str
+    password: str
+    bearer: str
+    token: str
+
+
 @asynccontextmanager
-async def somebody(site: Site, role: Role) -> AsyncIterator[tuple[str, str, str]]:
-    """Name, bearer and API token of a new user with a password, each known as a canary."""
+async def somebody(site: Site, role: Role) -> AsyncIterator[Somebody]:
+    """A new user."""
     name, canaries = f"user-{len(site.canaries.planted)}", site.canaries
     async with site.server.accounts() as accounts:
         password = canaries.plant("password of a user")
         user = await accounts.auth.add_user(name, password=password, role=role, openid=f"openid-{name}", questions=99)
         bearer = canaries.know(f"bearer of {name}", await accounts.auth.issue_bearer(user, days=1))
         token = canaries.know(f"token of {name}", (await accounts.auth.issue_api_token(user))[0])
-        yield name, bearer, token
+        yield Somebody(name, password, bearer, token)
 
 
 def scripts(canaries: Canaries) -> dict[str, tuple[Step, ...]]:
@@ -125,16 +136,18 @@ def scripts(canaries: Canaries) -> dict[str, tuple[Step, ...]]:
 async def everything_asked(site: Site, caller: Callable[[str | None], Client], upstream: ScriptedUpstream) -> None:
     """Every family of endpoints, with good credentials and bad ones, whatever the upstream says."""
     canaries = site.canaries
-    async with somebody(site, Role.USER) as (name, bearer, token):
+    async with somebody(site, Role.USER) as user:
         for wrong in (canaries.plant("wrong bearer"), canaries.plant("wrong token", "sk-sp-")):
             await family_a("not asked", caller(wrong), canaries)
         for number, (what, script) in enumerate(scripts(canaries).items()):
             upstream.script(*script)
-            await family_a(what, caller((bearer, token)[number % 2]), canaries)
-            await older_systems(what, name, token, caller(bearer), canaries)
-        await signing_in("wrong", name, caller(None), canaries)
+            await family_a(what, caller((user.bearer, user.token)[number % 2]), canaries)
+            await older_systems(what, user, caller(user.bearer), canaries)
+        await signing_in("wrong", user.name, caller(None), canaries)
         upstream.script(*scripts(canaries)["good"])
-        await family_b(caller(bearer), canaries)
+        await family_b(caller(user.bearer), canaries)
+        await resumed_by_an_sdk(caller(user.token), canaries)
+        await the_page(user, caller(None), canaries)
 
 
 async def family_a(what: str, client: Client, canaries: Canaries) -> None:
@@ -144,6 +157,16 @@ async def family_a(what: str, client: Client, canaries: Canaries) -> None:
         body = chat(canaries.plant("prompt"), stream=stream, user=canaries.plant("prompt"))
         answer = await client.ask("POST", CHAT + query, body, x_session_id="canaries", **headers)
         canaries.take_answer(f"chat, upstream {what}", answer)
+    picture = f"data:image/png;base64,{canaries.plant('prompt')}"
+    parts = [{"type": "text", "text": canaries.plant("prompt")}, {"type": "image_url", "image_url": {"url": picture}}]
+    tool = {"name": canaries.plant("prompt"), "description": canaries.plant("prompt"), "parameters": {}}
+    for body in (
+        {"messages": [{"role": "user", "content": parts}], "tools": [{"type": "function", "function": tool}]},
+        {"messages": [{"role": canaries.plant("prompt"), "content": parts}]},
+        {"messages": canaries.plant("prompt"), canaries.plant("prompt"): 1, "n": canaries.plant("prompt")},
+    ):
+        answer = await client.ask("POST", CHAT, {"model": "scripted", **body})
+        canaries.take_answer(f"parts and tools, upstream {what}", answer)
     for path, field in (("/v1/embeddings", "input"), ("/v1/images/generations", "prompt")):
         answer = await client.ask("POST", path, {"model": "scripted", field: canaries.plant("prompt")})
         canaries.take_answer(f"{path}, upstream {what}", answer)
@@ -164,10 +187,38 @@ async def family_b(client: Client, canaries: Canaries) -> None:
         stranger.close()
 
 
-async def older_systems(what: str, name: str, token: str, client: Client, canaries: Canaries) -> None:
-    plant = canaries.plant
+async def resumed_by_an_sdk(client: Client, canaries: Canaries) -> None:
+    """A stream with ids on the chat endpoint; its events asked for behind nonsense; its end."""
+    answer = await client.ask("POST", CHAT, chat(canaries.plant("prompt")), x_resumable="1")
+    canaries.take_answer("a resumable chat", answer)
+    assert answer.status == 200
+    path = f"/v1/streams/{answer.head.get('X-Stream-Id')}"
+    nonsense = await client.ask("GET", f"{path}/events", last_event_id=canaries.plant("header"))
+    canaries.take_answer("a made-up event id", nonsense)
+    canaries.take_answer("cancelling", await client.ask("DELETE", path))
+
+
+async def the_page(user: Somebody, client: Client, canaries: Canaries) -> None:
+    """In with a password, on with the cookie that comes of it, out again."""
+    own = {"sec_fetch_site": "same-origin"}
+    for password in (canaries.plant("wrong password"), user.password):
+        answer = await client.ask("POST", "/signin", {"name": user.name, "password": password}, **own)
+        canaries.take("/signin", answer.body)
+    cookie, _, bearer = (answer.head.get("Set-Cookie") or "").partition(";")[0].partition("=")
+    canaries.know("bearer in a cookie", bearer)
+    assert bearer
+    for value in (bearer, canaries.plant("wrong cookie")):
+        asked = {"cookie": f"{cookie}={value}", **own}
+        canaries.take_answer("/v1/me", await client.ask("GET", "/v1/me", **asked))
+        canaries.take_answer("/v1/me with a query", await client.ask("GET", f"/v1/me?ticket={value}", **asked))
+        canaries.take_answer("chat by cookie", await client.ask("POST", CHAT, chat(canaries.plant("prompt")), **asked))
+        canaries.take("/signout", (await client.ask("POST", "/signout", {}, **asked)).body)
+
+
+async def older_systems(what: str, user: Somebody, client: Client, canaries: Canaries) -> None:
+    plant, token = canaries.plant, user.token
     asked: list[tuple[str, str, object]] = [
-        ("POST", "/message", {"msg": plant("prompt"), "openid": f"openid-{name}"}),
+        ("POST", "/message", {"msg": plant("prompt"), "openid": f"openid-{user.name}"}),
         ("GET", f"/api?q={plant('prompt')}", None),
         ("POST", "/llm/message", {"message": plant("prompt")}),
         ("POST", "/pro/chat/completions", {"apiKey": token, "sessionId": "s", "content": plant("prompt")}),
@@ -193,15 +244,15 @@ async def signing_in(what: str, name: str, client: Client, canaries: Canaries) -
 
 async def administered(site: Site, caller: Callable[[str | None], Client]) -> None:
     canaries = site.canaries
-    async with somebody(site, Role.ADMIN) as (_, bearer, _token):
-        admin = caller(bearer)
+    async with somebody(site, Role.ADMIN) as user:
+        admin = caller(user.bearer)
         new = {"upstream": "default", "key": canaries.plant("key of the admin API", "sk-")}
         for body in (new, new, {"upstream": "nobody", "key": canaries.plant("key", "sk-")}):
             answer = await admin.ask("POST", "/admin/keys", body)
             canaries.take("/admin/keys", answer.body)
         password = {"name": "made", "password": canaries.plant("password by the admin")}
         canaries.take("/admin/users", (await admin.ask("POST", "/admin/users", password)).body)
-        for path in ("/admin/keys", "/admin/users", "/admin/tokens", "/admin/streams", "/admin/usage", "/v1/models"):
+        for path in (*LISTS, "/admin/failures", "/admin/limits", "/v1/models"):
             canaries.take(path, (await admin.ask("GET", path)).body)
     for command in (("key", "list"), ("user", "list"), ("check-config",)):
         run = await asyncio.to_thread(site.server.run, *command)
@@ -210,15 +261,15 @@ async def administered(site: Site, caller: Callable[[str | None], Client]) -> No
 
 async def outages(site: Site, caller: Callable[[str | None], Client], upstream: ScriptedUpstream) -> None:
     """Redis and SQL are gone while secrets are on their way to them: what drivers say of it may quote them."""
-    async with somebody(site, Role.USER) as (name, bearer, token):
+    async with somebody(site, Role.USER) as user:
         upstream.script(*scripts(site.canaries)["good"])
         site.redis.kill()
-        await family_a("good, without Redis", caller(bearer), site.canaries)
+        await family_a("good, without Redis", caller(user.bearer), site.canaries)
         await asyncio.to_thread(site.postgres.halt)
         for _ in range(2):
-            await family_a("good, without SQL", caller(token), site.canaries)
-            await older_systems("good, without SQL", name, token, caller(bearer), site.canaries)
-            await signing_in("without SQL", name, caller(None), site.canaries)
+            await family_a("good, without SQL", caller(user.token), site.canaries)
+            await older_systems("good, without SQL", user, caller(user.bearer), site.canaries)
+            await signing_in("without SQL", user.name, caller(None), site.canaries)
         await asyncio.to_thread(site.postgres.launch)
 
 

@@ -12,9 +12,11 @@ from tornado.ioloop import IOLoop
 
 from streamproxy.handlers.base import BaseHandler
 from streamproxy.handlers.compat.simple_chat import SimpleChatHandler
+from streamproxy.log import setup_logging
 from tests.contract.shapes import CANARY, assert_error
 from tests.handlers.worker import serving
 from tests.support.http import Client
+from tests.support.rootlogger import root_logger_kept
 
 
 class Broken(BaseHandler):
@@ -29,6 +31,15 @@ class Broken(BaseHandler):
         await self.finish({"never": CANARY["no such place"]})  # type: ignore[index]
 
 
+class Quoting(BaseHandler):
+    """Its exception quotes all that the request came with but what was said."""
+
+    public = True
+
+    async def get(self) -> None:
+        raise LookupError(f"{self.request.uri} {dict(self.request.headers)} {self.request.cookies}")
+
+
 class BrokenSimpleChat(SimpleChatHandler):
     """The same in a family with errors of another shape."""
 
@@ -40,7 +51,7 @@ class BrokenSimpleChat(SimpleChatHandler):
 
 @pytest.fixture
 def client(io_loop: IOLoop, tmp_path: Path) -> Iterator[Client]:
-    context = serving(tmp_path, (r"/broken", Broken), (r"/user/broken", BrokenSimpleChat))
+    context = serving(tmp_path, (r"/broken", Broken), (r"/user/broken", BrokenSimpleChat), (r"/quoting", Quoting))
     with closing(Client(io_loop.run_sync(context.__aenter__))) as found:
         yield found
     io_loop.run_sync(lambda: context.__aexit__(None, None, None))
@@ -68,3 +79,16 @@ async def test_a_defect_in_a_family_has_that_familys_shape(client: Client, caplo
     assert set(answer.json) == {"detail", "code"}
     assert CANARY.encode() not in answer.body
     assert [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_no_credential_of_a_request_is_in_a_defects_traceback(
+    client: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with root_logger_kept():
+        setup_logging("INFO", "json")
+        headers = {"authorization": f"Bearer {CANARY}", "x_api_key": CANARY, "cookie": f"streamproxy={CANARY}"}
+        for query in ("ticket", "token", "apiKey", "api_key", "password"):
+            assert (await client.ask("GET", f"/quoting?{query}={CANARY}", **headers)).status == 500
+    said = capsys.readouterr().err
+    assert said.count("LookupError: /quoting") == 5
+    assert CANARY not in said
