@@ -92,7 +92,7 @@ class Tokenizer:
             size = subject
         else:
             size = len(subject) if isinstance(subject, str) else text_length(subject)
-        return await in_thread_if_long(size, work)
+        return await asyncio.to_thread(work) if size > LONG_TEXT else work()
 
     def _load(self, name: str) -> TokenCounter:
         try:
@@ -114,11 +114,6 @@ def _encoding_name(model: str) -> str:
         return DEFAULT_ENCODING
 
 
-async def in_thread_if_long(size: int, work: Callable[[], T]) -> T:
-    """What *work* returns. It runs in a thread when *size*, in characters, is over 20,000, else at once."""
-    return await asyncio.to_thread(work) if size > LONG_TEXT else work()
-
-
 class EncodingCounter:
     """Counts exactly. Text of a special token's spelling is ordinary text here."""
 
@@ -132,7 +127,10 @@ class EncodingCounter:
         key = (hash(text), len(text))
         known = self._counted.get(key)
         if known is None:
-            known = sum(len(self._encoding.encode_ordinary(part)) for part in _slices(text))
+            if len(text) <= _SLICE:
+                known = len(self._encoding.encode_ordinary(text))
+            else:
+                known = sum(len(self._encoding.encode_ordinary(part)) for part in _slices(text))
             if len(self._counted) >= MOST_COUNTED:
                 self._counted.clear()
             self._counted[key] = known

@@ -21,7 +21,6 @@ from streamproxy.tokenizer import (
     EncodingCounter,
     EstimatingCounter,
     Tokenizer,
-    in_thread_if_long,
     read_encoding,
 )
 
@@ -210,7 +209,7 @@ def test_only_long_texts_are_counted_in_a_thread(io_loop: IOLoop, size: int, on_
     async def threads() -> list[threading.Thread]:
         text = "x" * size
         return [
-            await in_thread_if_long(size, threading.current_thread),
+            await Tokenizer().off_loop(size, threading.current_thread),
             await Tokenizer().off_loop(text, threading.current_thread),
             await Tokenizer().off_loop([{"role": "user", "content": text}], threading.current_thread),
         ]

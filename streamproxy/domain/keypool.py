@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import inf
 from random import Random
 
 from streamproxy.domain.limits import NO_LIMITS, LimitPolicy
@@ -150,11 +151,16 @@ def choose(
     first = [c for c in free if c.upstream.priority == best and c.key.id not in on_trial]
     if len(first) <= 1:
         return first[0] if first else None
-    weights = [c.upstream.weight * c.key.weight for c in first]
-    load = [running.get(c.key.id, 0) / w for c, w in zip(first, weights, strict=True)]
-    least = min(load)
-    idle = [(c, w) for c, w, share in zip(first, weights, load, strict=True) if share == least]
-    return random.choices([c for c, _ in idle], [w for _, w in idle])[0]
+    least, idle, weights = inf, first, [1]
+    for candidate in first:
+        weight = candidate.upstream.weight * candidate.key.weight
+        load = running.get(candidate.key.id, 0) / weight
+        if load < least:
+            least, idle, weights = load, [candidate], [weight]
+        elif load == least:
+            idle.append(candidate)
+            weights.append(weight)
+    return idle[0] if len(idle) == 1 else random.choices(idle, weights)[0]
 
 
 def back_at(

@@ -87,12 +87,22 @@ def sampled_length(texts: Iterable[str]) -> int:
 
 def message_text(message: Message) -> str:
     """All text of a message that a model reads: content, text parts, tool calls, refusal, name."""
+    content = message.get("content")
+    if len(message) == 2 and isinstance(content, str):
+        return content
     return "\n".join(_texts(message))
 
 
 def text_length(messages: Iterable[Message]) -> int:
     """Characters of all text in *messages*: what counting them costs, known without counting."""
-    return sum(len(text) for message in messages for text in _texts(message))
+    length = 0
+    for message in messages:
+        content = message.get("content")
+        if len(message) == 2 and isinstance(content, str):  # role and text, as nearly all are
+            length += len(content)
+        else:
+            length += sum(map(len, _texts(message)))
+    return length
 
 
 def count_message(message: Message, counter: TokenCounter) -> int:

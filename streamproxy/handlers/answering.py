@@ -93,6 +93,7 @@ class AnsweringHandler(BaseHandler):
             self.set_headers(self.answer_headers())
             self.write_json(body)
             self.finish()
+            exchange.told()
 
     async def _stream(self, exchange: Exchange) -> None:
         environment = self.environment
@@ -108,9 +109,9 @@ class AnsweringHandler(BaseHandler):
                 async with exchange:
                     await exchange.open()
                     await exchange.send_to(events)
-                    # What follows is the ledger, and nobody's answer waits for it.
                     self._note(exchange)
                     events.finish()
+                    exchange.told()
             except StreamProxyError as error:
                 if not events.opened:
                     raise

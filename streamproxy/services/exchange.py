@@ -8,8 +8,8 @@ was said is kept, and the ledger gets its row. Use::
         await exchange.send_to(client)              # ends with exactly one [DONE]
 
 What others rely on at the end (limits, session) is settled before the last frames leave, so that a client
-which has seen ``[DONE]`` finds its place free and its answer in the context. The ledger is awaited after it, for a
-moment.
+which has seen ``[DONE]`` finds its place free and its answer in the context. Whoever is told the end later than that
+(``told`` was not called) is told it when the ledger has it too, or a moment later where the ledger takes long.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ class Exchange:
         self._reserved = False
         self._asked_upstream = False
         self._receipt_promised = False
+        self._told = False
         self._running: RunningAnswer | None = None
         self._whole: WholeAnswer | None = None
         self._interruption: Interruption | None = None
@@ -104,6 +105,8 @@ class Exchange:
                 self._parts.running.discard(self)
         if written is not None:
             written.add_done_callback(self._recorded)
+            if self._told:
+                return
             await asyncio.wait({written}, timeout=LEDGER_SECONDS)
 
     # -- opening ------------------------------------------------------------------------------------
@@ -125,6 +128,10 @@ class Exchange:
     def promise_receipt(self) -> None:
         """There will be a row in the ledger in any case, also when no upstream was asked."""
         self._receipt_promised = True
+
+    def told(self) -> None:
+        """The client has all of its answer: nobody waits for the ledger."""
+        self._told = True
 
     async def reserve(self) -> None:
         """The first step of opening, for who wants to know before the rest whether there is room."""

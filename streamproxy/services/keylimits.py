@@ -22,6 +22,9 @@ class Room:
     full_for: float = 0.0
 
 
+_ANY = Room()
+
+
 class KeyLimits:
     """Reserves a key's share before a call and settles it after."""
 
@@ -32,7 +35,7 @@ class KeyLimits:
     async def take(self, lease_id: str, key: Key, *, tokens: int) -> Room:
         """Take one request, *tokens* tokens and a running place of *key*, or nothing at all."""
         if key.limits == NO_LIMITS:
-            return Room()
+            return _ANY
         ask = Ask(f"key:{key.id}", lease_id, key.limits, tokens if key.limits.tokens else 0)
         admitted = await self._admission.reserve(ask, at_least=ask.tokens)
         if admitted.refusal is not None:

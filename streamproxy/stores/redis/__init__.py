@@ -63,6 +63,18 @@ def session_keys(ref: SessionRef) -> tuple[str, str]:
     return _of_session(ref, "session"), _of_session(ref, "turns")
 
 
+def turn_keys(ref: SessionRef) -> tuple[str, str, str, str, str]:
+    """All that a turn touches: lock, arrivals, deadlines, content, turns."""
+    start, name = f"sp:{{{ref.principal_id}}}", ref.session_id
+    return (
+        f"{start}:lock:{name}",
+        f"{start}:queue:{name}",
+        f"{start}:waiting:{name}",
+        f"{start}:session:{name}",
+        f"{start}:turns:{name}",
+    )
+
+
 def lock_key(ref: SessionRef) -> str:
     return _of_session(ref, "lock")
 

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 Argument: TypeAlias = str | bytes | int | float
 Call: TypeAlias = tuple[Script, Sequence[str], Sequence[Argument]]
+A = TypeVar("A")
 T = TypeVar("T")
 
 # What redis-py raises when it is of no use; a cluster without a node that answers is, by its types, no RedisError.
@@ -69,7 +70,7 @@ class RedisLink:
 
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         """Run one script and return its answer as Redis gives it (bytes, ints, lists)."""
-        return await self._guarded(lambda client: _run(client, (script, keys, args)))
+        return await self._guarded(_run, (script, keys, args))
 
     async def run_through(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         """As ``run``, for a step that the caller may have to take back: who is cancelled goes on when it is over.
@@ -91,11 +92,11 @@ class RedisLink:
 
     async def run_many(self, calls: Sequence[Call]) -> list[Any]:
         """Run several scripts in one round trip (one a node in a cluster), each atomic by itself."""
-        return await self._guarded(lambda client: _run_many(client, calls)) if calls else []
+        return await self._guarded(_run_many, calls) if calls else []
 
     async def command(self, *args: Argument) -> Any:
         """Run one plain command."""
-        return await self._guarded(lambda client: client.execute_command(*args))
+        return await self._guarded(_command, args)
 
     async def ping(self) -> None:
         await self.command("PING")
@@ -105,16 +106,16 @@ class RedisLink:
         with contextlib.suppress(*FAILURES):
             await self._server.close()
 
-    async def _guarded(self, step: Callable[[Client], Awaitable[T]]) -> T:
+    async def _guarded(self, step: Callable[[Client, A], Awaitable[T]], what: A) -> T:
         if not self._breaker.admit():
             raise StoreUnavailableError("The shared store is away.", retry_after=1)
         answers = self._answers
         try:
             if self._server.bounded:
-                answer = await step(self._server.client)
+                answer = await step(self._server.client, what)
             else:
                 async with Patience(self._timeout), self._places:
-                    answer = await step(self._server.client)
+                    answer = await step(self._server.client, what)
         except FAILURES as error:
             self._failed(error, silent=isinstance(error, TimeoutError) and answers == self._answers)
             raise StoreUnavailableError("The shared store does not answer.", retry_after=1) from error
@@ -148,6 +149,10 @@ class RedisLink:
 def _evalsha(call: Call) -> tuple[Argument, ...]:
     script, keys, args = call
     return ("EVALSHA", script.sha, len(keys), *keys, *args)
+
+
+async def _command(client: Client, args: Sequence[Argument]) -> Any:
+    return await client.execute_command(*args)
 
 
 async def _run(client: Client, call: Call) -> Any:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 
-from streamproxy.domain.limits import DayQuota, Limit, LimitPolicy, Reservation, Standing
+from streamproxy.domain.limits import DayQuota, Limit, LimitPolicy, Reservation, Standing, halved
 from streamproxy.stores.redis import limit_key
 
 MICROSECONDS = 1_000_000
@@ -49,24 +49,54 @@ class Count:
         return "calendar-day" if isinstance(self.limit, DayQuota) else self.unit
 
 
-# There are as many policies as settings name; a day changes once a day.
-@lru_cache(maxsize=128)
-def counts_of(policy: LimitPolicy) -> tuple[Count, ...]:
-    """All limits in policy order, requests before tokens."""
+class Plan:
+    """How the limits of one policy are counted, in its order, requests before tokens."""
+
+    def __init__(self, policy: LimitPolicy) -> None:
+        self.policy = policy
+        self.counts = tuple(_counts(policy))
+        self._day: tuple[int, int] | None = None
+        self._arguments: tuple[str | int, ...] = ()
+
+    def arguments(self, day: tuple[int, int]) -> tuple[str | int, ...]:
+        """What ``reserve.lua`` reads of all of them, in the *day* from that epoch second to before that one."""
+        if day != self._day:
+            self._day = day
+            self._arguments = tuple(argument for count in self.counts for argument in count.arguments(day))
+        return self._arguments
+
+    @cached_property
+    def of_tokens(self) -> LimitPolicy:
+        """The limits on tokens alone."""
+        return LimitPolicy(tokens=self.policy.tokens)
+
+    @cached_property
+    def of_half_the_tokens(self) -> LimitPolicy:
+        """The same windows as if they were half as large."""
+        return LimitPolicy(tokens=tuple(halved(limit) for limit in self.policy.tokens))
+
+
+# Policies are few and live as long as the worker: known by what they are, for hashing one hashes all of its limits.
+_plans: dict[int, Plan] = {}
+_MOST_PLANS = 256
+
+
+def plan_of(policy: LimitPolicy) -> Plan:
+    plan = _plans.get(id(policy))
+    if plan is None or plan.policy is not policy:
+        if len(_plans) >= _MOST_PLANS:
+            _plans.clear()
+        plan = _plans[id(policy)] = Plan(policy)
+    return plan
+
+
+def _counts(policy: LimitPolicy) -> Iterator[Count]:
     seen: Counter[tuple[str, int]] = Counter()
-    counts = []
     for unit, window_kind, limits in (("requests", "ring", policy.requests), ("tokens", "cells", policy.tokens)):
         for limit in limits:
             kind, length = (f"{unit}-day", 0) if isinstance(limit, DayQuota) else (window_kind, limit.seconds)
-            counts.append(Count(unit, kind, limit, seen[kind, length]))
+            yield Count(unit, kind, limit, seen[kind, length])
             seen[kind, length] += 1
-    return tuple(counts)
-
-
-@lru_cache(maxsize=128)
-def arguments_of(policy: LimitPolicy, day: tuple[int, int]) -> tuple[str | int, ...]:
-    """What ``reserve.lua`` reads of all limits."""
-    return tuple(argument for count in counts_of(policy) for argument in count.arguments(day))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +156,7 @@ def joined(stamp: str, more: str) -> str:
 
 def _stamped(reservation: Reservation) -> Iterator[tuple[Count, str]]:
     # A reservation without stamps (repeated after Redis forgot it) corrects nothing.
-    return zip(counts_of(reservation.ask.policy), reservation.stamps, strict=False)
+    return zip(plan_of(reservation.ask.policy).counts, reservation.stamps, strict=False)
 
 
 def _parts(stamp: str) -> list[tuple[str, int]]:

@@ -14,17 +14,16 @@ from dataclasses import replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from streamproxy.domain.limits import Ask, Decision, LimitPolicy, Reservation, day_bounds, halved
+from streamproxy.domain.limits import Ask, Decision, Reservation, day_bounds
 from streamproxy.stores.redis import places_key, request_key
 from streamproxy.stores.redis.connect import Call, RedisLink
 from streamproxy.stores.redis.counts import (
     MICROSECONDS,
     Correction,
-    arguments_of,
     corrected,
-    counts_of,
     given_back,
     joined,
+    plan_of,
 )
 from streamproxy.stores.redis.scripts import load_script
 
@@ -55,11 +54,11 @@ class RedisLimits:
 
     def reserving(self, ask: Ask) -> Call:
         """The step of ``reserve``; ``decision`` reads the answer."""
-        day = self._day
+        day, plan = self._day, plan_of(ask.policy)
         keys = [request_key(ask.scope, ask.request_id), places_key(ask.scope)]
-        keys += [count.key(ask.scope, day[0]) for count in counts_of(ask.policy)]
+        keys += [count.key(ask.scope, day[0]) for count in plan.counts]
         own = (ask.request_id, ask.tokens, ask.policy.streams, self._lease, REMEMBER_MILLISECONDS)
-        return self._reserve, keys, (*own, *arguments_of(ask.policy, day))
+        return self._reserve, keys, (*own, *plan.arguments(day))
 
     def decision(self, ask: Ask, answer: Sequence[Any]) -> Decision | None:
         """What Redis decided; None when it is another day there: then ask again."""
@@ -68,7 +67,7 @@ class RedisLimits:
             self._day = (int(first), int(end))
             return None
         admitted, refusing, wait, stamps, *numbers = answer
-        counts = counts_of(ask.policy)
+        counts = plan_of(ask.policy).counts
         standings = tuple(
             count.standing(remaining, reset, self._day)
             for count, remaining, reset in zip(counts, numbers[::2], numbers[1::2], strict=True)
@@ -86,8 +85,9 @@ class RedisLimits:
             return replace(reservation, ask=held)
         # An ask of its own. What is held already makes its id: repeated, it takes once; the next one is another.
         # For what is spare, the same windows are asked as if they were half as large.
-        limits = tuple(halved(limit) for limit in ask.policy.tokens) if spare else ask.policy.tokens
-        more = Ask(ask.scope, f"{ask.request_id}+{ask.tokens}", LimitPolicy(tokens=limits), tokens)
+        plan = plan_of(ask.policy)
+        policy = plan.of_half_the_tokens if spare else plan.of_tokens
+        more = Ask(ask.scope, f"{ask.request_id}+{ask.tokens}", policy, tokens)
         taken = (await self.reserve(more)).reservation
         if taken is None:
             return None

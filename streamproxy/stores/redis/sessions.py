@@ -17,7 +17,7 @@ import msgspec
 
 from streamproxy.domain.sessions import NO_PLACE, Context, Message, Place, Queued, SessionRef, Turn
 from streamproxy.errors import SessionBusyError, StoreUnavailableError
-from streamproxy.stores.redis import lock_key, queue_keys, session_keys
+from streamproxy.stores.redis import lock_key, queue_keys, session_keys, turn_keys
 from streamproxy.stores.redis.connect import Call, RedisLink
 from streamproxy.stores.redis.scripts import load_script
 
@@ -82,7 +82,7 @@ class RedisSessions:
     def entering(self, ref: SessionRef, turn_id: str, place: Queued = NO_PLACE) -> Call:
         """The question whether this turn may enter; ``place`` reads the answer."""
         args = (turn_id, place.arrival, self._lease, PATIENCE, MAX_WAITING, IDLE_MILLISECONDS)
-        return self._enter, (lock_key(ref), *queue_keys(ref), *session_keys(ref)), args
+        return self._enter, turn_keys(ref), args
 
     @staticmethod
     def place(answer: Sequence[Any]) -> Place:
@@ -108,8 +108,8 @@ class RedisSessions:
         instruction = b"" if system is None else msgspec.json.encode(system)
         sizes = (turn.tokens, len(turn.messages))
         bounds = (self._max_tokens, self._max_messages, self._ttl, IDLE_MILLISECONDS)
-        keys = (*session_keys(ref), lock_key(ref), *queue_keys(ref))
-        return self._append, keys, (turn.id, messages, *sizes, instruction, *bounds)
+        *lock_and_queue, content, turns = turn_keys(ref)
+        return self._append, (content, turns, *lock_and_queue), (turn.id, messages, *sizes, instruction, *bounds)
 
     async def leave(self, ref: SessionRef, turn_id: str) -> None:
         """The turn produced nothing, or waits no longer: let the next one in, leave no trace."""
