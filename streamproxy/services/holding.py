@@ -33,6 +33,7 @@ class Holding:
         self._session: SessionRef | None = None
         self._place: Place = NO_PLACE
         self._alone: Prompt | None = None
+        self._alone_tokens = 0
 
     @property
     def reserved_tokens(self) -> int | None:
@@ -47,20 +48,13 @@ class Holding:
         RateLimitError or QuotaError when there is no such share; the session then knows nothing of it.
         """
         parts, order = self._parts, self._order
-        policy = parts.admission.policy if order.policy is None else order.policy.limits
-        tokens = prompt_tokens = 0
-        if policy.tokens:
-            prompt_tokens = await parts.prompts.tokens(order.request, await self._prompt_alone())
-            reply_tokens = order.request.reply_tokens
-            tokens = prompt_tokens + (parts.reply_reserve if reply_tokens is None else reply_tokens)
-        at_least = prompt_tokens + 1 if order.request.reply_tokens is None else tokens
-        ask = Ask(order.limit_scope, order.request_id, policy, tokens)
         step = None
         if order.session_id is not None and not isinstance(order.request, PlainRequest):
             # From here on the turn may be queued or hold the session: whatever happens, it has to be left.
             self._session = SessionRef(order.principal.id, order.session_id)
             await parts.leases.catch_up(self._session)
             step = self._enter
+        ask, at_least = await self._ask()
         try:
             admitted = await parts.admission.reserve(ask, at_least=at_least, step=step)
         except StoreUnavailableError:
@@ -75,6 +69,21 @@ class Holding:
         parts.leases.hold_place(order.stream_id, self._reservation)
         if self._session is not None and isinstance(self._place, Context):
             parts.leases.hold_turn(order.stream_id, self._session)
+
+    async def _ask(self) -> tuple[Ask, int]:
+        """What to ask the limits for, and with how many tokens the request will do.
+
+        Where a session's context is expected it is asked for as well, but nobody is refused for want of it.
+        """
+        parts, order = self._parts, self._order
+        policy = parts.admission.policy if order.policy is None else order.policy.limits
+        if not policy.tokens:
+            return Ask(order.limit_scope, order.request_id, policy), 0
+        self._alone_tokens = alone = await parts.prompts.tokens(order.request, await self._prompt_alone())
+        reply = order.request.reply_tokens
+        context = 0 if self._session is None else parts.contexts.expected(self._session)
+        tokens = alone + (parts.reply_reserve if reply is None else reply) + context
+        return Ask(order.limit_scope, order.request_id, policy, tokens), alone + (1 if reply is None else reply)
 
     async def _enter(self, ask: Ask) -> Decision:
         """Ask the limits and the session in one step."""
@@ -150,6 +159,8 @@ class Holding:
             messages,
             answer_tokens=outcome.answer_tokens,
         )
+        if prompt.tokens is not None and self._alone_tokens:
+            self._parts.contexts.note(session, max(prompt.tokens - self._alone_tokens, 0) + tokens)
         return session, Turn(self._order.stream_id, messages, tokens), prompt.system
 
     async def _settle_at_once(self, reservation: Reservation, outcome: Outcome, said: Said) -> None:

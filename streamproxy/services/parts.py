@@ -11,6 +11,7 @@ from streamproxy.domain.ports import Ledger, SessionStore, Turnstile
 from streamproxy.domain.streams import Timing, UsageRecord
 from streamproxy.services.admission import Admission
 from streamproxy.services.calls import Calls
+from streamproxy.services.contextsizes import ContextSizes
 from streamproxy.services.leases import LeaseKeeper
 from streamproxy.services.moderation import Moderation
 from streamproxy.services.order import Running
@@ -44,3 +45,4 @@ class Parts:
     prices: PriceTable
     moderation: Moderation | None = None
     running: Running = field(default_factory=Running)
+    contexts: ContextSizes = field(default_factory=ContextSizes)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from streamproxy.domain.sessions import SessionRef
-from streamproxy.domain.tokens import count_messages
+from streamproxy.domain.tokens import count_message, count_messages
 from streamproxy.stores.redis import session_keys
 from streamproxy.tokenizer import DEFAULT_ENCODING, SHIPPED, EncodingCounter, read_encoding
 from tests.e2e.conftest import Launch, Speak
@@ -200,3 +200,19 @@ async def test_an_answer_that_the_budget_cut_is_kept_in_its_session(
     async with server.redis() as redis:
         (turn,) = [json.loads(value) for name, value in (await redis.hgetall(content)).items() if "turn:" in name]
     assert turn == [user("Talk."), assistant(answer.text())]
+
+
+async def test_a_context_that_is_expected_is_reserved_with_the_question(
+    server: Server, speak: Speak, upstream: ScriptedUpstream, counter: EncodingCounter
+) -> None:
+    """One step takes both, and where the window has room for the question alone it is admitted all the same."""
+    (person,) = await server.people(1)
+    upstream.script(say("one two"), finish(), usage(10, 2), done())
+    await ask(speak(server, person), "Talk.", "expected", max_tokens=10)
+    context = sum(count_message(message, counter) for message in (user("Talk."), assistant("one two")))
+    question = count_messages([user("More.")], counter)
+    second = await ask(speak(server, person), "More.", "expected", max_tokens=10)
+    assert left(second) == TOKENS - 12 - question - 10 - context
+    room = TOKENS - 24
+    third = await ask(speak(server, person), "More.", "expected", max_tokens=room - question)
+    assert (third.status, left(third)) == (200, 0)

@@ -9,9 +9,9 @@ from streamproxy.domain.limits import LimitPolicy, Window
 SECOND = 1_000_000
 
 
-@dataclass
+@dataclass(eq=False)
 class Entry:
-    """One admitted request: when, and its tokens with the times they were taken."""
+    """One admitted request: when, and its tokens with the times they were taken. Two of one moment are two."""
 
     at: int
     tokens: list[tuple[int, int]] = field(default_factory=list)
