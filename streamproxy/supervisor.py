@@ -125,6 +125,8 @@ class Supervisor:
             # The last frame of this process: nobody above could report it. By the log, which masks secrets.
             log.critical("worker %d failed", slot, exc_info=True)
         finally:
+            # What atexit would do, which os._exit does not.
+            logging.shutdown()
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Iterator
@@ -173,3 +174,33 @@ def test_without_a_terminal_the_format_is_json(capsys: pytest.CaptureFixture[str
     setup_logging("INFO")
     logging.getLogger("t").info("hello")
     assert lines(capsys)[0]["level"] == "INFO"
+
+
+async def test_lines_of_requests_are_out_before_a_later_record(capsys: pytest.CaptureFixture[str]) -> None:
+    """Those of one turn of the loop are written at once, masked like every record, and in their order."""
+    setup_logging("INFO", "json")
+    logger = logging.getLogger("streamproxy.access")
+    access_line(logger, {"path": "/a", "upstream": f"https://user:{CANARY}@host"})
+    access_line(logger, {"path": "/b", "level": "forged"})
+    logger.warning("third")
+    access_line(logger, {"path": "/c"})
+    await asyncio.sleep(0)
+    said = lines(capsys)
+    assert [line.get("path", line["message"]) for line in said] == ["/a", "/b", "third", "/c"]
+    assert {line["level"] for line in said} == {"INFO", "WARNING"}
+    assert CANARY not in str(said)
+
+
+async def test_a_flush_leaves_no_line_behind(capsys: pytest.CaptureFixture[str]) -> None:
+    """logging.shutdown flushes: the last request of a process is in its log."""
+    setup_logging("INFO", "text")
+    access_line(logging.getLogger("streamproxy.access"), {"path": "/last"})
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+    assert "path=/last" in capsys.readouterr().err
+
+
+def test_below_its_level_no_line_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    setup_logging("WARNING", "json")
+    access_line(logging.getLogger("streamproxy.access"), {"path": "/"})
+    assert capsys.readouterr().err == ""

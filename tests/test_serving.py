@@ -15,6 +15,7 @@ from tornado.web import Application, RequestHandler, stream_request_body
 
 from streamproxy.connections import bounds, occupancy, sockets
 from streamproxy.serving import DirectServer, ProxyServer
+from tests.e2e.facts import until
 
 PATIENCE = 20
 HOST = b"Host: x\r\n"
@@ -546,9 +547,7 @@ async def test_a_client_that_leaves_is_noticed_whatever_it_sent_before(
     await asyncio.wait_for(site.seen.began.wait(), PATIENCE)
     writer.write(b"G" * size)
     (connection,) = site.server.occupancy.all  # type: ignore[union-attr]
-    async with asyncio.timeout(PATIENCE):
-        while len(connection._unread) < min(size, bounds.MAX_UNREAD):
-            await asyncio.sleep(0.01)
+    await until(lambda: len(connection._unread) >= min(size, bounds.MAX_UNREAD), "what was sent is read")
     assert connection._paused == (size > bounds.MAX_UNREAD)
     assert not site.seen.left.is_set()
     writer.transport.abort()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -34,6 +33,7 @@ from streamproxy.errors import (
 )
 from streamproxy.handlers.environment import Environment
 from streamproxy.log import access_line
+from streamproxy.randomness import token
 from streamproxy.wire import error as wire_error
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class BaseHandler(RequestHandler):
 
     def initialize(self, environment: Environment) -> None:
         self.environment = environment
-        self.request_id = f"req_{secrets.token_urlsafe(12)}"
+        self.request_id = f"req_{token(12)}"
         self.began = time.monotonic()
         self.client_left = False
         self.log_fields: dict[str, object] = {}

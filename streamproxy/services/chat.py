@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator, Sequence
 
 from streamproxy.domain.limits import Ask
 from streamproxy.domain.streamlog import StreamHead
 from streamproxy.domain.streams import EndReason
 from streamproxy.errors import UpstreamError
+from streamproxy.randomness import token
 from streamproxy.services.exchange import Exchange
 from streamproxy.services.lost import settle_lost
 from streamproxy.services.order import Interruptible, Interruption, Order
@@ -17,7 +17,7 @@ from streamproxy.services.parts import Parts
 
 def new_stream_id() -> str:
     """128 random bits, never reused."""
-    return f"st_{secrets.token_urlsafe(16)}"
+    return f"st_{token(16)}"
 
 
 class ChatService:
