@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.docs.documents import environment, furnish
-from tests.sdk.drivers import NODE_FOLDER, install_node_sdk
+from tests.sdk.drivers import NODE_FOLDER
+from tests.support.npm import installed
 from tests.support.processes import free_port, stop, wait_until
 
 
@@ -26,8 +27,8 @@ class Clone:
 @pytest.fixture
 def clone(tmp_path: Path) -> Iterator[Clone]:
     """What ``make run`` leads to: ``serve`` with embedded Redis, SQLite in ./data and the demo model."""
-    install_node_sdk()
-    furnish(tmp_path, NODE_FOLDER / "node_modules")
+    with installed(NODE_FOLDER) as modules:
+        furnish(tmp_path, modules)
     made = Clone(tmp_path, free_port())
     with (tmp_path / "server.log").open("wb") as log:
         command = [str(tmp_path / ".venv/bin/streamproxy"), "serve", "--port", str(made.port)]
