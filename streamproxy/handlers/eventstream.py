@@ -33,7 +33,7 @@ FIELDS = {
 class EventStream:
     """The body of one streaming answer. Use as ``with``: the timer lives inside.
 
-    *open_after* seconds after it was entered the answer is opened with 200 even if nothing came yet;
+    *open_after* seconds after it was made the answer is opened with 200 even if nothing came yet;
     *fields* gives the answer's own header fields at that moment. *render* makes of whole events what this client reads.
     """
 
@@ -51,10 +51,10 @@ class EventStream:
         self._handler = handler
         self._client = handler.client
         self._heartbeat = heartbeat
-        self._open_after = open_after
         self._fields = fields
         self._loop = asyncio.get_running_loop()
         self._wrote = self._loop.time()
+        self._opens = self._wrote + open_after
         self._pending: asyncio.Future[None] | None = None
         # Of what the client has taken: how much it was, and when that was seen.
         self._taken = 0
@@ -62,7 +62,7 @@ class EventStream:
         self._timer: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> Self:
-        self._timer = self._loop.call_later(self._open_after, self._tick)
+        self._timer = self._loop.call_at(min(self._opens, self._wrote + self._heartbeat), self._tick)
         return self
 
     def __exit__(
@@ -121,6 +121,10 @@ class EventStream:
         now = self._loop.time()
         if not self._client.writing():
             self._took = now
+            if not self.opened and now < self._opens:
+                # An event may open it at once: from then on silence must not last longer than a heartbeat.
+                self._timer = self._loop.call_at(min(self._opens, now + self._heartbeat), self._tick)
+                return
             if not self.opened or now - self._wrote >= self._heartbeat:
                 self._write(HEARTBEAT)
             self._timer = self._loop.call_at(max(self._wrote + self._heartbeat, now + 0.01), self._tick)

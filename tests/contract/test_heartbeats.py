@@ -7,8 +7,10 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+from tornado.ioloop import IOLoop
 
 from tests.support.http import DONE, HEARTBEAT, Client, Connection, split_frames
+from tests.support.proxies import StartProxy
 from tests.support.proxy import ProxyProcess
 from tests.support.steps import Step, chunk_of, done, error_of, event, finish, gate, raw, reply, say
 from tests.support.upstream import ScriptedUpstream
@@ -60,6 +62,22 @@ async def test_silence_in_the_middle_is_filled_with_heartbeats(brisk: Client, up
     rest = await stream_rest(stream)
     assert b"Two" in rest[0]
     assert rest.count(DONE) == 1
+
+
+async def test_heartbeats_that_come_before_a_stream_would_be_opened_come_in_time(
+    io_loop: IOLoop, start_proxy: StartProxy, upstream: ScriptedUpstream
+) -> None:
+    """Once an event has opened it: the time of the settings for silence holds, not that for the opening."""
+    proxy = start_proxy(STREAMS__HEARTBEAT_SECONDS="0.2", STREAMS__OPEN_AFTER_SECONDS="60")
+    go_on = asyncio.Event()
+    upstream.script(say("One"), gate(go_on), finish(), done())
+    with closing(Client(proxy.port, proxy.bearer("tester"))) as client:
+        stream = await client.open_chat()
+        await stream.head()
+        assert b"One" in await stream.frame()
+        await beats(stream, 4)
+        go_on.set()
+        assert (await stream_rest(stream))[-1] == DONE
 
 
 @pytest.mark.parametrize("cut", ["inside a character", "inside the JSON", "between CR and LF", "before the blank line"])

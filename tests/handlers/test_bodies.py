@@ -17,9 +17,10 @@ CLIENTS = 20
 HALF = b"POST %b HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 100\r\n\r\n{"
 
 
-@pytest.fixture
-def port(io_loop: IOLoop, tmp_path: Path) -> Iterator[int]:
-    context = serving(tmp_path)
+@pytest.fixture(params=[True, False], ids=["ours", "Tornado's"])
+def port(io_loop: IOLoop, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[int]:
+    """Of both servers."""
+    context = serving(tmp_path, shortcuts=request.param)
     yield io_loop.run_sync(context.__aenter__)
     io_loop.run_sync(lambda: context.__aexit__(None, None, None))
 
