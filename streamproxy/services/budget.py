@@ -72,14 +72,14 @@ class AnswerBudget:
         self.room = free = self._allowance - self._tokens - uncounted
         if len(frames) <= free:
             self.room -= len(frames)
-            transcript.add(frames)
+            transcript.add_unread(frames)
             return True
-        said = Transcript.of(frames)
+        said = transcript.foresee(frames)
         if said.text_bytes <= free:
             self.room -= said.text_bytes
         elif self._plenty or uncounted + said.text_bytes > MOST_AT_ONCE or not self._covers_exactly(said):
             return False
-        transcript.add_read(frames, said)
+        transcript.add(frames)
         return True
 
     def _covers_exactly(self, said: Transcript) -> bool:
@@ -113,7 +113,8 @@ class AnswerBudget:
 
     async def _reserves_plenty(self, frames: bytes) -> bool:
         """Whether *frames* are covered by their bytes, more being reserved for them while windows are mostly free."""
-        most = self._tokens + self._transcript.text_bytes - self._bytes + Transcript.of(frames).text_bytes
+        most = self._tokens + self._transcript.text_bytes - self._bytes
+        most += self._transcript.foresee(frames).text_bytes
         missing = most - self._allowance
         # A long answer asks less and less often.
         piece = max(SPARE_PIECE, most // 2, missing)
@@ -136,7 +137,7 @@ class AnswerBudget:
 
     async def _takes(self, frames: bytes) -> bool:
         """Count *frames*, reserving more for them where that is needed; False, and nothing counted, without room."""
-        text = Transcript.of(frames).text
+        text = self._transcript.foresee(frames).text
         tokens = await self._off_loop(text)
         missing = self._tokens + tokens - self._allowance
         if missing > 0 and not await self._reserves(missing):

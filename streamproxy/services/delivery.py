@@ -50,7 +50,7 @@ class Delivery:
         self._room = guards.room
         # What every event needs.
         self._feed = answer.relay.feed
-        self._add = transcript.add
+        self._add = transcript.add_unread
         self._write = client.write
         self._now = asyncio.get_running_loop().time
 

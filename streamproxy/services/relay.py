@@ -23,6 +23,8 @@ from streamproxy.wire.chat import ReportedUsage, split_usage
 # A fragment longer than this is no longer glued to the next batch byte by byte: the decoder takes over,
 # whose work is linear.
 LONGEST_TAIL = 1 << 16
+# A finish reason, the usage, the end mark.
+ENDING_EVENTS = 3
 
 
 class Relay:
@@ -128,13 +130,19 @@ class Relay:
 
     def _whole_events(self, buffer: bytes) -> bytes:
         """The frames for *buffer*, which ends with an event's blank line."""
-        if self._alike(buffer):
-            return buffer
         frames = []
         start, end = 0, len(buffer)
+        if self._completion.spelled is None:
+            start = _end_of_event(buffer, start, end)
+            frames.append(self._decode(buffer[:start]))
+        # Once, and not for what is left behind each marked event: that would be quadratic.
+        if not self.over:
+            stop = self._end_of_alike(buffer, start)
+            frames.append(buffer[start:stop])
+            start = stop
         while start < end and not self.over:
             marked = self._plain.first_mark(buffer, start, end)
-            if marked > start and self._is_plain(plain := buffer[start:marked]):
+            if marked > start and self._plain.hold(plain := buffer[start:marked]):
                 frames.append(plain)
                 start = marked
             else:
@@ -145,8 +153,12 @@ class Relay:
                 start = stop
         return b"".join(frames)
 
-    def _is_plain(self, frames: bytes) -> bool:
-        return self._alike(frames) or self._plain.hold(frames)
+    def _end_of_alike(self, buffer: bytes, start: int) -> int:
+        """Where the events end that are plain at a glance: all from *start*, all but those that end a stream, none."""
+        for stop in (len(buffer), _start_of_ending(buffer)):
+            if start < stop and self._alike(buffer[start:stop]):
+                return stop
+        return start
 
     def _decode(self, data: bytes) -> bytes:
         try:
@@ -205,6 +217,14 @@ class Relay:
         if reported is not None:
             self.usage, self._usage_chunk = reported, chunk
         return b"" if rest is None else sse.frame(rest)
+
+
+def _start_of_ending(buffer: bytes) -> int:
+    """Where the last events of *buffer* begin, which may be those that end a stream."""
+    at = len(buffer)
+    for _ in range(ENDING_EVENTS + 1):
+        at = buffer.rfind(b"\n\n", 0, max(at, 0))
+    return at + 2 if at >= 0 else 0
 
 
 def _end_of_event(buffer: bytes, start: int, end: int) -> int:

@@ -69,6 +69,8 @@ class _PlainChunk(msgspec.Struct, gc=False):
 
 # Behind the last events of text come the finish reason and the usage.
 _ENDING_EVENTS = 3
+_ENDING_BYTES = 2048
+_FINISHED = b'"finish_reason":"'
 _NOT_OURS = _Choice()
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _decoder = msgspec.json.Decoder(_Chunk)
@@ -80,6 +82,9 @@ class Transcript:
 
     def __init__(self) -> None:
         self._unread: list[bytes] = []
+        # As ``add``, without a frame of Python, for who adds every event.
+        self.add_unread = self._unread.append
+        self._foreseen: tuple[bytes, Transcript] | None = None
         self._text: list[str] = []
         # The length in UTF-8 of the content that is read.
         self.read_bytes = 0
@@ -109,14 +114,23 @@ class Transcript:
 
     def add(self, frames: bytes) -> None:
         """Append whole events as they go to the client: each ``data: <one line>`` and a blank line."""
-        self._unread.append(frames)
+        foreseen, self._foreseen = self._foreseen, None
+        if foreseen is None or foreseen[0] is not frames or not self._append(foreseen[1]):
+            self.add_unread(frames)
 
-    def add_read(self, frames: bytes, said: Transcript) -> None:
-        """As ``add``, where *said* is what these frames say: what was read of them is not read again."""
+    def foresee(self, frames: bytes) -> Transcript:
+        """What *frames* say, which may be added next: then they are not read again."""
+        if self._foreseen is None or self._foreseen[0] is not frames:
+            self._foreseen = frames, Transcript.of(frames)
+        return self._foreseen[1]
+
+    def _append(self, said: Transcript) -> bool:
+        """Add what was *said* behind this; False where that cannot be without reading it again."""
+        self.read()
+        said.read()
         # Pieces of calls belong to those that came before.
-        if self._unread or said._unread or said._calls:
-            self._unread.append(frames)
-            return
+        if said._calls:
+            return False
         self._text += said._text
         self._refusal += said._refusal
         self._reasoning += said._reasoning
@@ -125,6 +139,7 @@ class Transcript:
         self._usage = said._usage or self._usage
         self._chunks += said._chunks
         self._unreadable += said._unreadable
+        return True
 
     def report(self, usage: ReportedUsage) -> None:
         """Note a usage that does not stand in the frames: a client that did not ask for it does not get it."""
@@ -208,9 +223,9 @@ class Transcript:
 
     def _without_plain(self, lines: bytes) -> bytes:
         """Take the text of the plain chunks in front, all at once; return the lines that are left."""
-        if self._took_plain(lines):
-            return b""
         end = len(lines)
+        if lines.find(_FINISHED, max(end - _ENDING_BYTES, 0)) < 0 and self._took_plain(lines):
+            return b""
         for _ in range(_ENDING_EVENTS + 1):
             end = lines.rfind(b"\n\n", 0, max(end, 0))
         return lines[end:] if end > 0 and self._took_plain(lines[:end]) else lines
