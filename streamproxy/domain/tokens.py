@@ -88,7 +88,7 @@ def sampled_length(texts: Iterable[str]) -> int:
 def message_text(message: Message) -> str:
     """All text of a message that a model reads: content, text parts, tool calls, refusal, name."""
     content = message.get("content")
-    if len(message) == 2 and isinstance(content, str):
+    if len(message) == 2 and isinstance(content, str) and "role" in message:
         return content
     return "\n".join(_texts(message))
 
@@ -98,7 +98,7 @@ def text_length(messages: Iterable[Message]) -> int:
     length = 0
     for message in messages:
         content = message.get("content")
-        if len(message) == 2 and isinstance(content, str):  # role and text, as nearly all are
+        if len(message) == 2 and isinstance(content, str) and "role" in message:  # role and text, as nearly all are
             length += len(content)
         else:
             length += sum(map(len, _texts(message)))
@@ -108,7 +108,7 @@ def text_length(messages: Iterable[Message]) -> int:
 def count_message(message: Message, counter: TokenCounter) -> int:
     """Tokens that *message* costs inside a prompt."""
     content = message.get("content")
-    if len(message) == 2 and isinstance(content, str):  # role and text, as nearly all are
+    if len(message) == 2 and isinstance(content, str) and "role" in message:  # role and text, as nearly all are
         return TOKENS_PER_MESSAGE + TOKENS_PER_ROLE + counter.count(content)
     name = TOKENS_PER_NAME if isinstance(message.get("name"), str) else 0
     pictures = sum(1 for part in _parts(message) if not _part_text(part))
