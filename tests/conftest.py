@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from tornado.ioloop import IOLoop
 
@@ -16,6 +17,10 @@ from tests.support.redis_server import RedisServer
 
 # Shared proxies and the scripted upstream of the black-box tests, servers of a module's own, and the browser.
 pytest_plugins = ("tests.support.proxies", "tests.e2e.launching", "tests.browser.fixtures")
+
+# How long an example takes on a busy machine says nothing about the code.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -38,6 +43,8 @@ def io_loop() -> Iterator[IOLoop]:
     asyncio.set_event_loop(loop)
     tornado_loop = IOLoop(asyncio_loop=loop, make_current=False)
     yield tornado_loop
+    # Connections that the test closed last are gone after one more turn.
+    loop.run_until_complete(asyncio.sleep(0))
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.run_until_complete(loop.shutdown_default_executor())
     tornado_loop.close(all_fds=False)

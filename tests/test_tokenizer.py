@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import tiktoken
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tornado.ioloop import IOLoop
 
@@ -178,7 +178,6 @@ def test_an_estimate_is_never_under_on_ordinary_text(exact: EncodingCounter, kin
     assert EstimatingCounter().count(ORDINARY[kind]) >= exact.count(ORDINARY[kind])
 
 
-@settings(deadline=None)
 @given(text=TEXTS, budget=st.integers(-1, 60))
 def test_a_cut_is_head_and_tail_of_the_text_and_fits(any_counter: TokenCounter, text: str, budget: int) -> None:
     cut = any_counter.cut_middle(text, budget)

@@ -6,6 +6,7 @@ request was already sent (it may be billed) unless the settings allow it, and wi
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
@@ -14,7 +15,13 @@ from streamproxy.dialects.base import Failure
 from streamproxy.domain.keypool import Candidate, KeyState
 from streamproxy.domain.retries import RetryBudget
 from streamproxy.domain.tracing import UNTRACED, Attributes, Span, provider
-from streamproxy.errors import NoKeyAvailableError, UpstreamError, UpstreamRejectedError, UpstreamTimeoutError
+from streamproxy.errors import (
+    NoKeyAvailableError,
+    StreamProxyError,
+    UpstreamError,
+    UpstreamRejectedError,
+    UpstreamTimeoutError,
+)
 from streamproxy.services.keys import KeyPool, Lease
 from streamproxy.services.ownkey import OwnLease
 
@@ -72,7 +79,7 @@ class Failover:
         self._keys = keys
         self._max_attempts = max_attempts
         self._retry_timeouts = retry_timeouts
-        self._budget = RetryBudget()
+        self._budget = RetryBudget(time.monotonic)
 
     async def run(
         self, offered: Sequence[Candidate], attempt: Callable[[AnyLease], Awaitable[T]], attempts: Attempts
@@ -94,7 +101,7 @@ class Failover:
                         # Nothing was wrong with the key: the same may well happen to its neighbours.
                         avoid.add(lease.candidate.upstream.name)
                 if not self._may_go_on(failed, attempts):
-                    raise failed.failure.error from failed
+                    raise self._why(offered, tried, failed) from failed
 
     async def _lease(
         self,
@@ -107,9 +114,14 @@ class Failover:
         try:
             return await self._keys.lease(offered, tried=tried, avoid=avoid, tokens=attempts.tokens)
         except NoKeyAvailableError as none_left:
-            if last is None or (last.failure.verdict is not None and last.failure.verdict.state in _LASTING):
+            if last is None or _is_out(last):
                 raise none_left from last
             raise last.failure.error from last
+
+    def _why(self, offered: Sequence[Candidate], tried: Collection[str], failed: CallFailedError) -> StreamProxyError:
+        """What to answer when *failed* was the last attempt: that no key is left, where its key was the last."""
+        none_left = self._keys.none_left(offered, tried) if _is_out(failed) else None
+        return none_left or failed.failure.error
 
     def _may_go_on(self, failed: CallFailedError, attempts: Attempts) -> bool:
         return failed.failure.another_key and attempts.number < self._max_attempts and self._budget.spend()
@@ -142,6 +154,11 @@ class Failover:
         failed = CallFailedError(failure, same_key=error.code == "upstream_disconnected")
         failed.__cause__ = error
         return failed
+
+
+def _is_out(failed: CallFailedError) -> bool:
+    verdict = failed.failure.verdict
+    return verdict is not None and verdict.state in _LASTING
 
 
 async def give_back(lease: AnyLease, failure: Failure, *, tokens: int = 0) -> None:

@@ -153,9 +153,9 @@ class KeyPool:
         """
         while True:
             now = self._clock()
-            free = available(offered, statuses=self.book.statuses, full=self._full, tried=tried, now=now)
+            free = self._free(offered, tried, now)
             if not free:
-                raise self._none_left(offered)
+                raise self._gone(offered)
             if tried:
                 free = [c for c in free if c.upstream.name not in avoid] or free
                 free = [c for c in free if self.book.proved(c.key.id)] or free
@@ -166,6 +166,13 @@ class KeyPool:
             lease = await self._taken(candidate, tokens)
             if lease is not None:
                 return lease
+
+    def none_left(self, offered: Sequence[Candidate], tried: Collection[str]) -> NoKeyAvailableError | None:
+        """The error that ``lease`` would raise now; None when a key of *offered* is available."""
+        return None if self._free(offered, tried, self._clock()) else self._gone(offered)
+
+    def _free(self, offered: Sequence[Candidate], tried: Collection[str], now: float) -> list[Candidate]:
+        return available(offered, statuses=self.book.statuses, full=self._full, tried=tried, now=now)
 
     async def _taken(self, candidate: Candidate, tokens: Callable[[], Awaitable[int]] | None) -> Lease | None:
         """A lease on *candidate*; None when its limits have no room, which is then known."""
@@ -225,7 +232,7 @@ class KeyPool:
             async with asyncio.timeout(TRIAL_SECONDS):
                 await self._news.wait()
 
-    def _none_left(self, offered: Sequence[Candidate]) -> NoKeyAvailableError:
+    def _gone(self, offered: Sequence[Candidate]) -> NoKeyAvailableError:
         now = self._clock()
         back = back_at(offered, self.book.statuses, self._full, now=now)
         wait = max(back - now, 1.0) if back is not None else UNKNOWN_RETURN

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streamproxy.domain.wordlist import WordList, parse_word_list
@@ -75,7 +75,6 @@ def answers(draw: st.DrawFn) -> list[dict[str, Any]]:
 WORDS = st.lists(st.text("abc", min_size=1, max_size=5), min_size=1, max_size=3)
 
 
-@settings(deadline=None)
 @given(st.data(), WORDS, answers())
 def test_no_phrase_passes_and_nothing_else_is_lost_or_reordered(
     data: st.DataObject, lines: list[str], chunks: list[dict[str, Any]]
@@ -112,7 +111,6 @@ def _order(data: bytes) -> list[tuple[int, str, str]]:
     ]
 
 
-@settings(deadline=None)
 @given(st.data(), st.text("ab ", max_size=40))
 def test_no_more_waits_than_the_longest_pattern_has(data: st.DataObject, text: str) -> None:
     guard = AnswerFilter(listed("xxxx", "yy"))

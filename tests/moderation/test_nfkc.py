@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import unicodedata
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streamproxy.domain.nfkc import MOST_MARKS, normalised
@@ -17,7 +17,6 @@ CHARACTERS = st.sampled_from(
 TEXTS = st.text(CHARACTERS, max_size=MOST_MARKS)
 
 
-@settings(deadline=None)
 @given(TEXTS)
 @example("가\u11a8")
 @example("\u09c7\u09be")
@@ -26,7 +25,6 @@ def test_it_is_what_unicode_says(text: str) -> None:
     assert normalised(text)[0] == unicodedata.normalize("NFKC", text)
 
 
-@settings(deadline=None)
 @given(TEXTS)
 def test_every_character_knows_where_it_began(text: str) -> None:
     """What stands before an origin makes what stands before the character, and nothing else."""

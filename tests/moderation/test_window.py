@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from itertools import accumulate, pairwise
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streamproxy.domain.moderation import Window
@@ -47,7 +47,6 @@ def cut_texts(draw: st.DrawFn, texts: st.SearchStrategy[str] = TEXTS) -> list[st
     return [text[a:b] for a, b in pairwise(cuts)]
 
 
-@settings(deadline=None)
 @given(lines=LINES, pieces=cut_texts())
 def test_what_is_shown_is_the_text_up_to_the_first_phrase(lines: list[str], pieces: list[str]) -> None:
     """However it was cut: nothing of the phrase, all of what stands before it, never taken back.
@@ -73,7 +72,6 @@ def test_what_is_shown_is_the_text_up_to_the_first_phrase(lines: list[str], piec
     assert window.found == (window.safe if begins else None)
 
 
-@settings(deadline=None)
 @given(lines=LINES, pieces=cut_texts(PLAIN_TEXTS))
 def test_no_more_is_held_back_than_the_longest_pattern_has(lines: list[str], pieces: list[str]) -> None:
     words = listed(lines)
@@ -84,7 +82,6 @@ def test_no_more_is_held_back_than_the_longest_pattern_has(lines: list[str], pie
         assert window.found is not None or window.size - window.safe <= words.longest
 
 
-@settings(deadline=None)
 @given(lines=st.lists(st.text("abc", min_size=1, max_size=6), min_size=1, max_size=4), pieces=cut_texts())
 def test_a_text_that_goes_on_after_its_last_piece_still_shows_no_whole_phrase(
     lines: list[str], pieces: list[str]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streamproxy.domain.wordlist import LONGEST_MATCH, MAX_REGEXES, MAX_WORDS, WordList, parse_word_list
@@ -100,7 +100,6 @@ def test_what_takes_too_long_to_look_through_counts_as_found(caplog: pytest.LogC
     assert "take too long" in caplog.text
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.text("abAB.*\\", min_size=1, max_size=5).filter(str.strip), min_size=1, max_size=8),
     st.text("abAB.*\\", max_size=30),

@@ -49,20 +49,20 @@ def check_all(corpus: list[Stream]) -> None:
 
 
 @given(seed=SEEDS)
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 def test_the_view_is_that_of_the_slow_reference(seed: int) -> None:
     for include_usage in (True, False):
         check(stream_of(seed), include_usage=include_usage)
 
 
 @given(seed=SEEDS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_also_where_another_completion_had_the_id(seed: int) -> None:
     check(stream_of(seed), include_usage=True, taken=("chatcmpl-a",))
 
 
 @given(seed=SEEDS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_also_byte_by_byte(seed: int) -> None:
     data, _ = stream_of(seed)
     check((data, list(range(len(data)))), include_usage=True)

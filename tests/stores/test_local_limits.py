@@ -188,7 +188,7 @@ async def test_scopes_are_bounded(limits: LocalLimits, monkeypatch: pytest.Monke
 moves = st.tuples(st.floats(-2, 8), st.integers(0, 40))
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=st.lists(moves, min_size=5, max_size=60))
 def test_never_more_than_the_limit_in_any_window(io_loop: IOLoop, history: list[tuple[float, int]]) -> None:
     """Whatever the clock does, by its own highest reading."""

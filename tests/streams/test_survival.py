@@ -153,7 +153,6 @@ def test_every_reader_gets_every_event_once_and_one_ending(machine: type[Surviva
         settings=settings(
             max_examples=PROGRAMS,
             stateful_step_count=STEPS,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
             print_blob=True,
             # A program takes seconds: what was found is printed as it is, not shrunk.

@@ -200,7 +200,7 @@ def _credentials() -> st.SearchStrategy[str]:
     return st.builds("{}{}".format, scheme, st.one_of(st.text(), jwt_like, token_like))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
 @given(value=_credentials(), in_cookie=st.booleans())
 def test_no_value_at_all_raises_anything_but_authentication_error(
     auth: Authenticator, io_loop: IOLoop, value: str, in_cookie: bool

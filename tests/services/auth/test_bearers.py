@@ -170,7 +170,7 @@ async def test_a_guest_bearer_is_no_access_bearer(make_auth: Callable[..., Authe
         await make_auth().issue_guest()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(position=st.integers(min_value=0), character=st.characters())
 def test_no_changed_character_goes_unnoticed(clock: Clock, position: int, character: str) -> None:
     """A bearer is accepted as it was issued and in no other form."""
@@ -185,7 +185,7 @@ def test_no_changed_character_goes_unnoticed(clock: Clock, position: int, charac
             bearers.read(changed)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     changes=st.dictionaries(
         st.sampled_from(["exp", "iat", "nbf", "sub", "jti", "aud", "iss", "typ", "crit"]),

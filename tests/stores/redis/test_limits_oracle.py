@@ -98,7 +98,7 @@ class History:
             await self.limits.refund(reservation)
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=st.lists(steps, min_size=8, max_size=50))
 def test_limits_decide_as_their_definition_says(
     clocked: ClockedLink, io_loop: IOLoop, history: list[tuple[str, int]]
@@ -116,7 +116,7 @@ def test_limits_decide_as_their_definition_says(
 moves = st.tuples(st.integers(0, 6 * SECOND), st.integers(0, 3 * SECOND), st.integers(0, 40), st.booleans())
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=st.lists(moves, min_size=10, max_size=60))
 def test_a_clock_that_steps_back_admits_no_more(
     clocked: ClockedLink, io_loop: IOLoop, history: list[tuple[int, int, int, bool]]
