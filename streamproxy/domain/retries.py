@@ -11,7 +11,7 @@ from collections.abc import Callable
 RETRY_SHARE = 0.2
 # What may be spent before anything was earned, how fast that comes back (retries a second), the most that is saved up.
 FLOOR = 10.0
-RETURN = 0.1
+RETURN = 1.0
 CEILING = 100.0
 
 

@@ -302,10 +302,14 @@ async def test_another_method_is_refused_in_the_same_shape(caller: Caller) -> No
 async def test_a_dead_key_is_disabled_and_another_one_answers(
     compat_proxy: ProxyProcess, caller: Caller, upstream: ScriptedUpstream
 ) -> None:
+    # The tests before may have used up the retries of this proxy: a fifth of the requests may be asked again.
+    for _ in range(6):
+        await caller.ask("before")
+    upstream.requests.clear()
     upstream.once(DEAD_KEY)
     answer = await caller.ask("hello")
     assert answer.json["resmsg"]["choices"] == [{"text": "hello"}]
-    assert answer.json["num"] == 99
+    assert answer.json["num"] == 93
     first, second = (request.header("Authorization") or "" for request in upstream.requests)
     assert first != second
     await asyncio.gather(*(caller.ask() for _ in range(20)))
