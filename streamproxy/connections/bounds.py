@@ -16,3 +16,5 @@ MAX_UNREAD = 64 * 1024
 MAX_UNSENT = 64 * 1024
 # How often a client whose socket is not read is asked whether it is still there.
 PULSE_SECONDS = 10.0
+# What is written in one turn of the loop is sent together at its end; more than that at once.
+MOST_TOGETHER = 16 * 1024

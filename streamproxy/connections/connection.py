@@ -21,6 +21,7 @@ from streamproxy.connections.chunks import Chunks
 from streamproxy.connections.head import END, parse
 from streamproxy.connections.occupancy import Occupancy
 from streamproxy.connections.origin import Peer
+from streamproxy.connections.outbox import Outbox
 from streamproxy.connections.request import make_request
 from streamproxy.connections.sockets import is_gone
 
@@ -36,6 +37,7 @@ class Home(Protocol):
 
     application: Application
     occupancy: Occupancy[Connection]
+    outbox: Outbox
     # Done already.
     done: asyncio.Future[None]
 
@@ -44,8 +46,8 @@ class Connection(asyncio.Protocol):
     """Between ``connection_made`` and ``connection_lost`` it is one of its server's connections."""
 
     __slots__ = (
-        *("_advancing", "_answer", "_body", "_delegate", "_due", "_gate", "_home", "_loop", "_opening", "_paused"),
-        *("_searched", "_slow", "_timer", "_transport", "_unread", "_written", "behind", "closed", "done", "peer"),
+        *("_advancing", "_answer", "_body", "_delegate", "_due", "_gate", "_home", "_loop", "_opening", "_outgoing"),
+        *("_paused", "_searched", "_slow", "_timer", "_transport", "_unread", "_written", "behind", "closed", "done", "peer"),
     )
 
     def __init__(self, home: Home, peer: Peer) -> None:
@@ -58,6 +60,8 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self._written = 0
+        # Of this turn of the loop, sent at its end.
+        self._outgoing = b""
         # Read from the socket and not looked at.
         self._unread = b""
         self._searched = 0
@@ -104,6 +108,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - a loss is a loss
         self.closed = True
+        self._outgoing = b""
         for timer in (self._timer, self._slow):
             if timer is not None:
                 timer.cancel()
@@ -248,18 +253,35 @@ class Connection(asyncio.Protocol):
     # -- writing ------------------------------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
-        if not self.closed:
-            self._written += len(data)
+        if self.closed:
+            return
+        self._written += len(data)
+        if self._outgoing:
+            self._outgoing += data
+        else:
+            self._outgoing = data
+            self._home.outbox.add(self)
+        if len(self._outgoing) > bounds.MOST_TOGETHER:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what was written in this turn of the loop."""
+        data, self._outgoing = self._outgoing, b""
+        if data and not self.closed:
             self._transport.write(data)
 
     def writing(self) -> bool:
         """Whether something waits that the socket has not taken."""
-        return not self.closed and self._transport.get_write_buffer_size() > 0
+        return not self.closed and self._unsent > 0
 
     @property
     def taken(self) -> int:
         """Bytes that the socket has taken."""
-        return self._written - self._transport.get_write_buffer_size()
+        return self._written - self._unsent
+
+    @property
+    def _unsent(self) -> int:
+        return len(self._outgoing) + self._transport.get_write_buffer_size()
 
     def _caught_up(self) -> None:
         behind, self.behind = self.behind, None
@@ -302,6 +324,7 @@ class Connection(asyncio.Protocol):
         """Close when all that was written has been taken, or has not been for WRITE_SECONDS."""
         if self.closed:
             return
+        self.flush()
         self.closed = True
         self._transport.close()
         if self._timer is not None:

@@ -13,6 +13,7 @@ from tornado.web import Application
 from streamproxy.connections.connection import Connection
 from streamproxy.connections.occupancy import Occupancy
 from streamproxy.connections.origin import NO_ADDRESS, Peer
+from streamproxy.connections.outbox import Outbox
 from streamproxy.connections.sockets import EXHAUSTED, PAUSE_SECONDS, is_internet, prepare
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ class DirectServer:
         self.application = application
         self.occupancy: Occupancy[Connection] = Occupancy(Connection.leave)
         self._loop = asyncio.get_running_loop()
+        self.outbox = Outbox(self._loop)
         self.done: asyncio.Future[None] = self._loop.create_future()
         self.done.set_result(None)
         self._trusted = frozenset(trusted_proxies)

@@ -1,0 +1,37 @@
+"""What one turn of the loop has written, sent at its end: one ``send`` a connection, one behind the other.
+
+Why: a ``send`` that finds the receiver asleep has to wake it, which on loopback costs as much as the ``send`` itself.
+Reads and writes that take turns find it asleep nearly every time; writes in a row wake it once. And an answer whose
+head, events and end come in one turn is one packet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+
+class Sender(Protocol):
+    """Keeps what it was told to write until ``flush``."""
+
+    def flush(self) -> None:
+        """Send it."""
+
+
+class Outbox:
+    """Who has something to send in this turn of *loop*."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._senders: list[Sender] = []
+
+    def add(self, sender: Sender) -> None:
+        """*sender* is flushed at the end of the turn."""
+        if not self._senders:
+            self._loop.call_soon(self._flush)
+        self._senders.append(sender)
+
+    def _flush(self) -> None:
+        senders, self._senders = self._senders, []
+        for sender in senders:
+            sender.flush()
