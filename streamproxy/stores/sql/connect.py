@@ -13,17 +13,18 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from streamproxy.errors import ConfigurationError
 from streamproxy.stores.sql.faults import translated
 from streamproxy.stores.sql.lookups import Lookups, Query
+from streamproxy.stores.sql.writer import Writer
 
 # Connections of one worker process. A ledger writer and a few short reads need no more, and
 # workers x 10 must stay below PostgreSQL's default of 100.
@@ -45,9 +46,10 @@ _DRIVERS = {
 class Database:
     """An open database: short read and write transactions, ``ping`` and ``close``."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, *, writer: Writer | None = None) -> None:
         self.engine = engine
         self._writing = engine.execution_options(writes=True)
+        self._writer = writer
         self._lookups = Lookups(engine) if engine.dialect.name == "sqlite" else None
 
     @contextlib.asynccontextmanager
@@ -68,6 +70,20 @@ class Database:
             async with self._writing.begin() as connection:
                 yield connection
 
+    @property
+    def writing(self) -> Engine:
+        """What ``write_by`` writes through."""
+        return self.engine.sync_engine if self._writer is None else self._writer.engine
+
+    async def write_by(self, work: Callable[[Connection], None]) -> None:
+        """As ``write``, for who writes often: *work* is one transaction, which may be another thread's."""
+        with translated():
+            if self._writer is not None:
+                await self._writer.run(work)
+                return
+            async with self._writing.begin() as connection:
+                await connection.run_sync(work)
+
     async def look_up(self, query: Query, **values: Any) -> Sequence[Sequence[Any]]:
         """The rows of a query that is made once and asked often; *values* are its parameters."""
         if self._lookups is not None:
@@ -85,6 +101,8 @@ class Database:
     async def close(self) -> None:
         if self._lookups is not None:
             await self._lookups.close()
+        if self._writer is not None:
+            self._writer.close()
         await self.engine.dispose()
 
 
@@ -108,7 +126,7 @@ async def open_sql(
     with _explained(address):
         if address.get_backend_name() == "sqlite":
             _make_file(Path(address.database or ""))
-            return Database(_sqlite(address, busy_seconds))
+            return _sqlite(address, busy_seconds)
         return Database(_postgresql(address, statement_seconds, size=pool_size, overflow=pool_overflow))
 
 
@@ -151,17 +169,17 @@ def _make_file(path: Path) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
-def _sqlite(address: URL, busy_seconds: float) -> AsyncEngine:
-    engine = create_async_engine(
-        address,
-        pool_size=POOL_SIZE,
-        max_overflow=0,
-        pool_timeout=WAIT_SECONDS,
-        hide_parameters=True,
-        connect_args={"timeout": busy_seconds},
-    )
+def _sqlite(address: URL, busy_seconds: float) -> Database:
+    waits: dict[str, Any] = {"pool_timeout": WAIT_SECONDS, "max_overflow": 0, "connect_args": {"timeout": busy_seconds}}
+    engine = create_async_engine(address, pool_size=POOL_SIZE, hide_parameters=True, **waits)
+    writing = create_engine(address.set(drivername="sqlite"), pool_size=1, hide_parameters=True, **waits)
+    _prepare_sqlite(engine.sync_engine)
+    _prepare_sqlite(writing)
+    return Database(engine, writer=Writer(writing.execution_options(writes=True)))
 
-    @event.listens_for(engine.sync_engine, "connect")
+
+def _prepare_sqlite(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:
         # The driver must not begin transactions by itself: it begins them too late (see Database.write).
         connection.isolation_level = None
@@ -170,12 +188,10 @@ def _sqlite(address: URL, busy_seconds: float) -> AsyncEngine:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
-    @event.listens_for(engine.sync_engine, "begin")
+    @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         writes = connection.get_execution_options().get("writes", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-    return engine
 
 
 def _postgresql(address: URL, statement_seconds: float, *, size: int, overflow: int) -> AsyncEngine:

@@ -16,6 +16,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 
 from streamproxy.domain.ports import UsageSummary
 from streamproxy.domain.streams import HistoryMessage, UsageRecord
@@ -31,7 +32,7 @@ logger = logging.getLogger(__name__)
 BATCH = 200
 # A commit costs as much as thirty rows. Who writes again so soon after the last one is joined by others.
 BUSY_SECONDS = 0.1
-GATHER_SECONDS = 0.01
+GATHER_SECONDS = 0.05
 # Bounds of what waits in one worker while the database is away: at 10 streams a second, a quarter of an hour.
 MAX_ENTRIES = 10_000
 MAX_BYTES = 64 * 1024 * 1024
@@ -169,8 +170,7 @@ class SqlLedger:
         pause = FIRST_PAUSE
         while True:
             try:
-                async with self._database.write() as connection:
-                    await records.insert_entries(connection, batch)
+                await self._database.write_by(partial(records.insert_entries, batch=batch))
             except StoreUnavailableError as exc:
                 if pause == FIRST_PAUSE:
                     logger.warning("the ledger waits for the database: %s", type(exc.__cause__).__name__)

@@ -8,7 +8,19 @@ from datetime import date, timedelta
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, RowMapping, Table, bindparam, cast, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    RowMapping,
+    Table,
+    bindparam,
+    cast,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -55,24 +67,24 @@ def _storable(row: Row) -> list[Any]:
     ]
 
 
-async def insert_entries(connection: AsyncConnection, batch: Sequence[Entry]) -> None:
+def insert_entries(connection: Connection, batch: Sequence[Entry]) -> None:
     """Insert the entries whose stream is not in the ledger yet; the others change nothing."""
     first = {entry.stream_id: entry for entry in reversed(batch)}
     if connection.dialect.name == "sqlite":
-        await _insert_on_sqlite(connection, first.values())
+        _insert_on_sqlite(connection, first.values())
         return
     statement = postgresql.insert(usage).on_conflict_do_nothing().returning(usage.c.stream_id)
-    new = await connection.execute(statement, [_named(_USAGE_COLUMNS, entry.usage) for entry in first.values()])
+    new = connection.execute(statement, [_named(_USAGE_COLUMNS, entry.usage) for entry in first.values()])
     said = [_named(_OF_MESSAGE, row) for stream_id in new.scalars() for row in first[stream_id].messages]
     if said:
-        await connection.execute(insert(messages), said)
+        connection.execute(insert(messages), said)
 
 
 def _named(names: Sequence[str], row: Row) -> dict[str, Any]:
     return dict(zip(names, row, strict=True))
 
 
-async def _insert_on_sqlite(connection: AsyncConnection, entries: Collection[Entry]) -> None:
+def _insert_on_sqlite(connection: Connection, entries: Collection[Entry]) -> None:
     """By the driver, row for row: SQLAlchemy takes twenty microseconds to make a row's statement of its values.
 
     The messages first, while a stream that was written before can still be told by its row in ``usage``: nobody
@@ -80,8 +92,8 @@ async def _insert_on_sqlite(connection: AsyncConnection, entries: Collection[Ent
     """
     said = [(*row, entry.stream_id) for entry in entries for row in entry.messages]
     if said:
-        await connection.exec_driver_sql(_INSERT_MESSAGE, said)
-    await connection.exec_driver_sql(_INSERT_USAGE, [entry.usage for entry in entries])
+        connection.exec_driver_sql(_INSERT_MESSAGE, said)
+    connection.exec_driver_sql(_INSERT_USAGE, [entry.usage for entry in entries])
 
 
 def _insert_into(table: Table, columns: Sequence[str], values: str, end: str = "") -> str:

@@ -126,7 +126,7 @@ async def test_a_stream_written_twice_at_once_is_written_once(ledger: SqlLedger,
 async def test_many_writes_at_once_share_their_commits(ledger: SqlLedger, database: Database) -> None:
     """500 streams that end together are all there, after a few commits instead of 500."""
     commits: list[object] = []
-    event.listen(database.engine.sync_engine, "commit", commits.append)
+    event.listen(database.writing, "commit", commits.append)
     await asyncio.gather(*(ledger.write(record(n), said(n, "question", "answer")) for n in range(500)))
     assert 0 < len(commits) <= 10
     assert await rows(database) == (500, 1000)
@@ -136,7 +136,7 @@ async def test_many_writes_at_once_share_their_commits(ledger: SqlLedger, databa
 async def test_an_idle_ledger_commits_at_once(ledger: SqlLedger, database: Database) -> None:
     """Nobody waits for company: one write is one commit, and it is there when write returns."""
     commits: list[object] = []
-    event.listen(database.engine.sync_engine, "commit", commits.append)
+    event.listen(database.writing, "commit", commits.append)
     await ledger.write(record(0), [])
     assert (len(commits), await rows(database)) == (1, (1, 0))
 
