@@ -46,7 +46,7 @@ class Delivery:
         self._deadlines = deadlines
         self._guards = guards
         self._transcript = transcript
-        # So many bytes may pass before the guards are asked.
+        # So many bytes, which may be text, may pass before the guards are asked.
         self._room = guards.room
         # What every event needs.
         self._feed = answer.relay.feed
@@ -83,7 +83,7 @@ class Delivery:
         """Hand on what a read brought; False where nothing more is wanted, now or ever."""
         frames = self._feed(batch)
         if frames:
-            self._room -= len(frames)
+            self._room -= len(frames) - self._relay.skeleton
             if self._room >= 0:
                 self._add(frames)
             elif not self._covered(frames):

@@ -12,8 +12,9 @@ from streamproxy.domain.streams import EndReason
 from streamproxy.services.order import Interruption
 from streamproxy.wire.chat import Transcript
 
-# Frames of a long answer are some ten times as long as their text: they are kept only so far.
-UNREAD_BYTES = 1 << 18
+# Frames of a long answer are some ten times as long as their text: they are kept only so far. Of each event only what
+# may be text is counted, a third or a fourth.
+UNREAD_BYTES = 1 << 16
 
 
 class Guard(Protocol):
@@ -24,7 +25,7 @@ class Guard(Protocol):
 
     @property
     def room(self) -> int:
-        """So many bytes of frames may pass without a question."""
+        """So many bytes of text may pass without a question."""
 
     @property
     def holding(self) -> bool:
@@ -67,7 +68,7 @@ class Guards:
 
     @property
     def room(self) -> int:
-        """So many bytes of frames may pass without a question, if they are added to the transcript."""
+        """So many bytes of text may pass without a question, if they are added to the transcript."""
         return min([UNREAD_BYTES, *(guard.room for guard in self._guards)])
 
     @property

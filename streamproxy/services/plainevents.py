@@ -15,6 +15,8 @@ _MARKS = (b'"error"', b'"usage"', b"data: [DONE]")
 _NO_USAGE = (b'"usage":null', b'"usage": null')
 # One of the two spellings in every event: a value of another type has to be read.
 _CHOICES = (b'"choices":[', b'"choices": [')
+# What is no text is left out where it is counted how much is kept: not if it is an upstream's way to have more kept.
+LONGEST_SKELETON = 512
 # The beginning of no event that is alike.
 _UNKNOWN = b"\r"
 
@@ -26,6 +28,8 @@ class PlainEvents:
         self.id: bytes | None = None
         self._beginning = _UNKNOWN
         self._length = 1
+        # So many bytes of each that is alike are no text.
+        self.skeleton = 0
         self._seam = b""
 
     def alike(self, frames: bytes) -> bool:
@@ -68,6 +72,7 @@ class PlainEvents:
             if found and self.id is not None and self.id in beginning:
                 self._beginning = beginning + found
                 self._length = len(self._beginning)
+                self.skeleton = min(self._length, LONGEST_SKELETON)
                 self._seam = b"}\n\n" + self._beginning
                 return
 

@@ -34,7 +34,8 @@ class Relay:
 
     ``feed`` returns frames; when ``over``, look at ``failure`` (an in-stream error or unreadable event: what was
     returned still goes to the client, then the stream fails) and ``ended`` (the upstream said ``[DONE]``).
-    ``usage`` is what was reported last, whether the client sees it or not.
+    ``usage`` is what was reported last, whether the client sees it or not. ``skeleton`` is how many bytes of what was
+    returned last are certainly no text: most of an event is the same in each.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Relay:
         self.failure: UpstreamError | None = None
         self.failed_event: bytes = b""
         self.usage: ReportedUsage | None = None
+        self.skeleton = 0
         self._include_usage = include_usage
         self._translator = translator
         self._completion = Completion(identity, taken_ids)
@@ -64,7 +66,9 @@ class Relay:
     def feed(self, batch: bytes) -> bytes:
         """Take what the upstream sent; return the frames the client may see now."""
         if self._between and self._alike(batch):
+            self.skeleton = self._plain.skeleton
             return batch
+        self.skeleton = 0
         frames = self._feed(batch)
         self._between = not (self.over or self._tail or self._decoder.pending)
         return frames
