@@ -15,21 +15,15 @@ which has seen ``[DONE]`` finds its place free and its answer in the context. Wh
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Self
 
-import msgspec
-
 from streamproxy.domain.limits import Standing
-from streamproxy.domain.streams import EndReason, RunningStream, Timing, Usage, UsageRecord
+from streamproxy.domain.streams import EndReason, RunningStream, Usage
 from streamproxy.domain.tracing import operation, usage_attributes
-from streamproxy.errors import (
-    StreamCancelledError,
-    StreamProxyError,
-    UpstreamTimeoutError,
-)
+from streamproxy.errors import StreamCancelledError, UpstreamTimeoutError
+from streamproxy.services.bookkeeping import Bookkeeping, not_written
 from streamproxy.services.calls import Answer, WholeAnswer
 from streamproxy.services.completion import Identity
 from streamproxy.services.deadlines import Deadlines
@@ -42,8 +36,6 @@ from streamproxy.services.parts import Parts
 from streamproxy.services.prompt import Prompt
 from streamproxy.services.runninganswer import RunningAnswer, guards_of
 from streamproxy.wire.chat import Transcript
-
-log = logging.getLogger(__name__)
 
 # How long an answer or an error that is told after the end waits for the ledger. Whoever has it finds it in the books,
 # unless the database is locked or away: then the books are written later, and nobody waits for that.
@@ -60,10 +52,7 @@ class Exchange:
         self.attempts = Attempts(trace=order.trace, operation=operation(order.endpoint))
         self._parts = parts
         self._holding = Holding(parts, order)
-        self._started = parts.clock()
-        self._asked_at: float | None = None
-        self._first_event_at: float | None = None
-        self._settling_seconds = 0.0
+        self._books = Bookkeeping(parts, order, self.attempts)
         self._reserved = False
         self._asked_upstream = False
         self._receipt_promised = False
@@ -78,7 +67,7 @@ class Exchange:
     def description(self) -> RunningStream:
         """What runs, for whom, since when."""
         order, principal = self.order, self.order.principal
-        model, began = order.request.model, self._started
+        model, began = order.request.model, self._books.began
         return RunningStream(
             order.stream_id, order.request_id, principal.id, principal.name, model, order.endpoint, began
         )
@@ -99,7 +88,7 @@ class Exchange:
         try:
             await self._conclude(self._reason_for(error), error)
             if self.outcome is not None and (self._asked_upstream or self._receipt_promised):
-                written = self._record(self.outcome)
+                written = self._books.enter(self.outcome)
         finally:
             if written is None:
                 self._parts.running.discard(self)
@@ -151,9 +140,9 @@ class Exchange:
         self.prompt = await self._holding.prompt()
         self.attempts.tokens = _need(parts, order, self.prompt)
         self._asked_upstream = True
-        self._asked_at = parts.clock()
+        self._books.asked()
         if order.request.stream:
-            identity = Identity(f"chatcmpl-{order.stream_id}", order.request.model, int(self._started))
+            identity = Identity(f"chatcmpl-{order.stream_id}", order.request.model, int(self._books.began))
             answer = await parts.calls.stream(
                 order.request,
                 self.prompt,
@@ -167,7 +156,7 @@ class Exchange:
             self._whole = await parts.calls.whole(
                 order.request, self.prompt, attempts=self.attempts, own_key=order.own_key
             )
-        self._first_event_at = parts.clock()
+        self._books.heard()
 
     # -- answering ----------------------------------------------------------------------------------
 
@@ -264,7 +253,7 @@ class Exchange:
         answered = self._running is not None or self._whole is not None
         counts = answered or (self._asked_upstream and reason is EndReason.CLIENT_GONE)
         await self._holding.settle(self.outcome, refund=not counts)
-        self._settling_seconds = self._parts.clock() - began
+        self._books.settled(began)
         self._end_spans(self.outcome)
         # It knows us, as we know it: what goes round in a circle would stay until the garbage collector comes by.
         self._running = None
@@ -285,64 +274,17 @@ class Exchange:
         await self._parts.calls.over(answer, tokens=usage.total_tokens, silent=silent)
 
     def _make_outcome(self, reason: EndReason, usage: Usage, error: BaseException | None) -> Outcome:
-        transcript = self.transcript
+        transcript, answered = self.transcript, self._answer is not None
+        images = 0 if self._whole is None else self._whole.images
+        record = self._books.record(reason, usage, transcript, error, answered=answered, images=images)
         answer = transcript.message() if transcript is not None else None
-        return Outcome(self.order, self.prompt, transcript, answer, self._make_record(reason, usage, error, transcript))
-
-    def _make_record(
-        self, reason: EndReason, usage: Usage, error: BaseException | None, transcript: Transcript | None
-    ) -> UsageRecord:
-        order, candidate = self.order, self.attempts.candidate
-        ttft = None if self._first_event_at is None else int((self._first_event_at - self._started) * 1000)
-        return UsageRecord(
-            stream_id=order.stream_id,
-            request_id=order.request_id,
-            user_id=order.principal.id,
-            session_id=order.session_id,
-            endpoint=order.endpoint,
-            model=order.request.model,
-            upstream=candidate.upstream.name if candidate is not None else "",
-            key_last4=candidate.key.last4 if candidate is not None and order.own_key is None else "",
-            created=self._started,
-            ttft_ms=ttft,
-            duration_ms=int((self._parts.clock() - self._started) * 1000),
-            chunks=transcript.chunks if transcript is not None else 0,
-            attempts=self.attempts.number,
-            usage=usage,
-            end_reason=reason,
-            error_code=_error_code(error),
-            images=self._images,
-            key_id=candidate.key.id if candidate is not None and self._answer is not None else "",
-            cost_nano_usd=self._cost(usage),
-        )
-
-    def _cost(self, usage: Usage) -> int:
-        """Nano-USD; nothing where the caller's own key paid."""
-        order = self.order
-        if order.own_key is not None:
-            return 0
-        return self._parts.prices.cost(order.request.model, usage, pictures=self._images)
-
-    @property
-    def _images(self) -> int:
-        return 0 if self._whole is None else self._whole.images
-
-    def _record(self, outcome: Outcome) -> asyncio.Future[None] | None:
-        """Enter usage and history into the ledger; done when they are written. None when it takes nothing more."""
-        record = outcome.record
-        before = None if self._asked_at is None else self._asked_at - self._started
-        self._parts.watch.ended(record, Timing(self.order.request.stream, before, self._settling_seconds))
-        try:
-            return self._parts.ledger.enter(record, outcome.history())
-        except StreamProxyError:
-            _not_written(record)
-            return None
+        return Outcome(self.order, self.prompt, transcript, answer, record)
 
     def _recorded(self, written: asyncio.Future[None]) -> None:
         """What SQL has taken, or has not."""
         self._parts.running.discard(self)
         if self.outcome is not None and written.exception() is not None:
-            _not_written(self.outcome.record)
+            not_written(self.outcome.record)
 
 
 def _need(parts: Parts, order: Order, prompt: Prompt) -> Callable[[], Awaitable[int]]:
@@ -353,14 +295,3 @@ def _need(parts: Parts, order: Order, prompt: Prompt) -> Callable[[], Awaitable[
         return await parts.prompts.tokens(order.request, prompt) + reply
 
     return count
-
-
-def _not_written(record: UsageRecord) -> None:
-    """So that it can be entered later; the store has told why."""
-    log.error("usage not written: %s", msgspec.json.encode(record).decode())
-
-
-def _error_code(error: BaseException | None) -> str | None:
-    if isinstance(error, StreamProxyError):
-        return error.code
-    return "internal_error" if isinstance(error, Exception) else None
