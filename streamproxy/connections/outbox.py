@@ -8,7 +8,10 @@ head, events and end come in one turn is one packet.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Protocol
+
+log = logging.getLogger(__name__)
 
 
 class Sender(Protocol):
@@ -34,4 +37,8 @@ class Outbox:
     def _flush(self) -> None:
         senders, self._senders = self._senders, []
         for sender in senders:
-            sender.flush()
+            try:
+                sender.flush()
+            except Exception:
+                # The others are not to wait for ever for what one of them met.
+                log.exception("an answer could not be sent on")

@@ -123,8 +123,8 @@ class EventStream:
 
     def _open(self) -> None:
         self.opened = True
-        for name, value in {**FIELDS, **self._fields()}.items():
-            self._handler.set_header(name, value)
+        self._handler.set_headers(FIELDS)
+        self._handler.set_headers(self._fields())
 
     def _tick(self) -> None:
         """Fill silence, and give up on a client that takes nothing."""
