@@ -157,6 +157,7 @@ class Exchange:
                 order.request, self.prompt, attempts=self.attempts, own_key=order.own_key
             )
         self._books.heard()
+        self.prompt, self.attempts.tokens = self.prompt.sent(), None
 
     # -- answering ----------------------------------------------------------------------------------
 

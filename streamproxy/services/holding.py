@@ -99,6 +99,7 @@ class Holding:
             return await self._prompt_alone()
         prompt = await parts.prompts.in_session(order.request, self._session, order.stream_id, place=self._place)
         parts.leases.hold_turn(order.stream_id, self._session)
+        self._place = NO_PLACE
         await self._reserve_context(prompt)
         return prompt
 

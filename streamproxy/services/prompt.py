@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import msgspec
@@ -64,6 +64,10 @@ class Prompt:
     system: Message | None = None
     left_out: int = 0
     tokens: int | None = None
+
+    def sent(self) -> Prompt:
+        """What is still needed while the answer runs: a context may be half a megabyte, and streams run for minutes."""
+        return self if self.tokens is None else replace(self, messages=())
 
 
 class Prompts:
