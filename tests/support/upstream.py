@@ -39,6 +39,10 @@ def own_upstream_socket() -> Iterator[socket.socket]:
         yield sock
 
 
+# Turns of the loop from the acceptance of a connection to ``_accept``: one that is cancelled before is never closed.
+ACCEPTING_TURNS = 4
+
+
 class ScriptedUpstream:
     """Answers each request by the next queued script, else by the standing one, else by an echo.
 
@@ -78,6 +82,8 @@ class ScriptedUpstream:
         """End what still runs. A script that failed by itself fails the test here."""
         assert self._server is not None
         self._server.close()
+        for _ in range(ACCEPTING_TURNS):
+            await asyncio.sleep(0)
         for task in self._tasks:
             task.cancel()
         await asyncio.wait_for(asyncio.gather(*self._tasks, return_exceptions=True), STOP_SECONDS)
