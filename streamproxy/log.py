@@ -114,7 +114,7 @@ class _StderrHandler(logging.StreamHandler):  # type: ignore[type-arg]
 
     def line(self, logger: str, message: str, fields: Mapping[str, object]) -> None:
         """Like a record at INFO with these extra fields, masked as that would be. It is out before the loop waits."""
-        masked = {n: v if type(v) is int else _redacted(n, v) for n, v in fields.items()}
+        masked = {name: _redacted(name, value) for name, value in fields.items()}
         text = self._format.line(time.time(), "INFO", logger, message, masked)
         with self._locked():
             self._waiting.append(text)

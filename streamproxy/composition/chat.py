@@ -61,7 +61,9 @@ def make_calls(settings: Settings, keys: KeyPool, transport: AiohttpTransport) -
         keys,
         transport,
         timeouts=Timeouts(first_event=timing.first_event_timeout, idle=timing.idle_timeout, total=timing.total_timeout),
-        failover=Failover(keys, max_attempts=timing.max_attempts, retry_timeouts=timing.retry_timeouts),
+        failover=Failover(
+            keys, max_attempts=timing.max_attempts, retry_timeouts=timing.retry_timeouts, clock=time.monotonic
+        ),
         max_bytes=settings.streams.max_bytes,
     )
 

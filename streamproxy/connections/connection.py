@@ -47,19 +47,8 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         *("_advancing", "_answer", "_body", "_delegate", "_due", "_gate", "_home", "_loop", "_opening", "_outgoing"),
-        *(
-            "_paused",
-            "_searched",
-            "_slow",
-            "_timer",
-            "_transport",
-            "_unread",
-            "_written",
-            "behind",
-            "closed",
-            "done",
-            "peer",
-        ),
+        *("_paused", "_searched", "_slow", "_timer", "_transport", "_unread", "_written"),
+        *("behind", "closed", "done", "peer"),
     )
 
     def __init__(self, home: Home, peer: Peer) -> None:

@@ -87,29 +87,24 @@ def sampled_length(texts: Iterable[str]) -> int:
 
 def message_text(message: Message) -> str:
     """All text of a message that a model reads: content, text parts, tool calls, refusal, name."""
-    content = message.get("content")
-    if len(message) == 2 and isinstance(content, str) and "role" in message:
-        return content
-    return "\n".join(_texts(message))
+    only = _only_text(message)
+    return only if only is not None else "\n".join(_texts(message))
 
 
 def text_length(messages: Iterable[Message]) -> int:
     """Characters of all text in *messages*: what counting them costs, known without counting."""
     length = 0
     for message in messages:
-        content = message.get("content")
-        if len(message) == 2 and isinstance(content, str) and "role" in message:  # role and text, as nearly all are
-            length += len(content)
-        else:
-            length += sum(map(len, _texts(message)))
+        only = _only_text(message)
+        length += len(only) if only is not None else sum(map(len, _texts(message)))
     return length
 
 
 def count_message(message: Message, counter: TokenCounter) -> int:
     """Tokens that *message* costs inside a prompt."""
-    content = message.get("content")
-    if len(message) == 2 and isinstance(content, str) and "role" in message:  # role and text, as nearly all are
-        return TOKENS_PER_MESSAGE + TOKENS_PER_ROLE + counter.count(content)
+    only = _only_text(message)
+    if only is not None:
+        return TOKENS_PER_MESSAGE + TOKENS_PER_ROLE + counter.count(only)
     name = TOKENS_PER_NAME if isinstance(message.get("name"), str) else 0
     pictures = sum(1 for part in _parts(message) if not _part_text(part))
     return (
@@ -124,6 +119,12 @@ def count_message(message: Message, counter: TokenCounter) -> int:
 def count_messages(messages: Iterable[Message], counter: TokenCounter) -> int:
     """Tokens of a whole prompt, the priming of the reply included."""
     return TOKENS_FOR_REPLY + sum(count_message(m, counter) for m in messages)
+
+
+def _only_text(message: Message) -> str | None:
+    """The content of a message of role and text and nothing else, as nearly all are."""
+    content = message.get("content")
+    return content if len(message) == 2 and isinstance(content, str) and "role" in message else None
 
 
 def _texts(message: Message) -> Iterable[str]:

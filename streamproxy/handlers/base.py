@@ -42,8 +42,6 @@ access = logging.getLogger("streamproxy.access")
 # Tornado reads at most this much of a body; what is over the application's own bound is dropped as it comes,
 # so that the client can be told why instead of meeting a closed connection.
 MAX_DISCARDED_BODY = 16 << 20
-# On every answer that says nothing else.
-_DEFAULTS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
 # nginx's word for a client that left before the answer was complete.
 CLIENT_CLOSED_REQUEST = 499
 
@@ -170,14 +168,15 @@ class BaseHandler(RequestHandler):
         environment: Environment | None = getattr(self, "environment", None)
         if environment is None:
             return
-        self.set_headers({"X-Request-Id": self.request_id, **_DEFAULTS})
+        self.set_header("X-Request-Id", self.request_id)
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Referrer-Policy", "no-referrer")
+        self.set_header("Cache-Control", "no-store")
         self.set_headers(environment.cors.answer(self.request.headers))
 
     def set_headers(self, headers: Mapping[str, str]) -> None:
-        """Set many at once. Where the head is written line breaks are looked for, as ``set_header`` does before."""
-        fields = self._headers
         for name, value in headers.items():
-            fields[name] = value
+            self.set_header(name, value)
 
     def compute_etag(self) -> None:
         """No answer of ours is worth hashing: they are all their own."""

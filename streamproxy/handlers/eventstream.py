@@ -91,28 +91,18 @@ class EventStream:
         """Write whole events; a future while the socket takes no more: until it is done, write nothing else."""
         if self._render is not None:
             frames = self._render(frames)
-        if not frames:
-            return None
-        if not self.opened:
-            return self._begin(frames)
-        self._wrote = self._loop.time()
-        self._pending = pending = self._client.send(frames)
-        return pending
+        return self._write(frames) if frames else None
 
-    def _begin(self, data: bytes) -> asyncio.Future[None] | None:
+    def _write(self, data: bytes) -> asyncio.Future[None] | None:
         self._wrote = self._loop.time()
+        if self.opened:
+            self._pending = self._client.send(data)
+            return self._pending
         self._open()
         self._handler.write(data)
         flushed = self._handler.flush()
         self._pending = None if flushed.done() else flushed
         return self._pending
-
-    def _beat(self) -> None:
-        if not self.opened:
-            self._begin(HEARTBEAT)
-            return
-        self._wrote = self._loop.time()
-        self._pending = self._client.send(HEARTBEAT)
 
     async def _drained(self) -> None:
         if self._pending is not None and self._client.writing():
@@ -123,8 +113,7 @@ class EventStream:
 
     def _open(self) -> None:
         self.opened = True
-        self._handler.set_headers(FIELDS)
-        self._handler.set_headers(self._fields())
+        self._handler.set_headers({**FIELDS, **self._fields()})
 
     def _tick(self) -> None:
         """Fill silence, and give up on a client that takes nothing."""
@@ -136,7 +125,7 @@ class EventStream:
                 self._timer = self._loop.call_at(min(self._opens, now + self._heartbeat), self._tick)
                 return
             if not self.opened or now - self._wrote >= self._heartbeat:
-                self._beat()
+                self._write(HEARTBEAT)
             self._timer = self._loop.call_at(max(self._wrote + self._heartbeat, now + 0.01), self._tick)
             return
         if self._client.taken != self._taken:

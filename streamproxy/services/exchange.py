@@ -157,7 +157,9 @@ class Exchange:
                 order.request, self.prompt, attempts=self.attempts, own_key=order.own_key
             )
         self._books.heard()
-        self.prompt, self.attempts.tokens = self.prompt.sent(), None
+        # Neither is asked for again; both keep the session's whole context.
+        self.attempts.tokens = None
+        self.prompt = self.prompt.sent()
 
     # -- answering ----------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ request was already sent (it may be billed) unless the settings allow it, and wi
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
@@ -73,13 +72,16 @@ class CallFailedError(Exception):
 
 
 class Failover:
-    """Makes at most *max_attempts* a request; with *retry_timeouts* also after a time limit: it may be billed twice."""
+    """Makes at most *max_attempts* a request; with *retry_timeouts* also after a time limit: it may be billed twice.
 
-    def __init__(self, keys: KeyPool, *, max_attempts: int, retry_timeouts: bool) -> None:
+    *clock* gives seconds, for what comes back to the retry budget.
+    """
+
+    def __init__(self, keys: KeyPool, *, max_attempts: int, retry_timeouts: bool, clock: Callable[[], float]) -> None:
         self._keys = keys
         self._max_attempts = max_attempts
         self._retry_timeouts = retry_timeouts
-        self._budget = RetryBudget(time.monotonic)
+        self._budget = RetryBudget(clock)
 
     async def run(
         self, offered: Sequence[Candidate], attempt: Callable[[AnyLease], Awaitable[T]], attempts: Attempts

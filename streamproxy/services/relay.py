@@ -165,8 +165,6 @@ class Relay:
         return start
 
     def _decode(self, data: bytes) -> bytes:
-        if self._translator is None and (payload := self._decoder.single(data)) is not None:
-            return self._frames_of(payload)
         try:
             events = self._decoder.feed(data)
         except UpstreamError as error:

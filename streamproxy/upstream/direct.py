@@ -198,10 +198,8 @@ class DirectReply(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail(malformed())
             return
-        body = head.body
-        if body and self._take is not None:
-            # Nearly always one, and nothing that waits.
-            if not self._take(body.pop() if len(body) == 1 else self._taken()):
+        if head.body and self._take is not None:
+            if not self._take(self._taken()):
                 self._take = None
                 if not head.over:
                     self.pause()

@@ -79,24 +79,6 @@ class Decoder:
             )
         return events
 
-    def single(self, chunk: bytes) -> bytes | None:
-        """The data of *chunk*, which is then taken, where that is one whole event of one ``data:`` line; else None.
-
-        As ``feed``, without a look at each line: nearly all chunks of a stream that is cut at its events are so.
-        """
-        if (
-            chunk.startswith(b"data: ")
-            and chunk.endswith(b"\n\n")
-            and chunk.find(b"\n") == len(chunk) - 2
-            and b"\r" not in chunk
-            and len(chunk) <= self._max_event_size
-            and not (self.pending or self._event or self._after_cr)
-            and (chunk.isascii() or is_utf8(chunk))
-        ):
-            self._head = None
-            return chunk[6:-2]
-        return None
-
     def _decode(self, chunk: bytes, events: list[Event]) -> None:
         *lines, rest = self._split(chunk)
         if lines:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -168,7 +169,7 @@ async def calls_to(sock: socket.socket) -> AsyncIterator[Calls]:
             pool,
             transport,
             timeouts=Timeouts(first_event=10, idle=10, total=20),
-            failover=Failover(pool, max_attempts=1, retry_timeouts=False),
+            failover=Failover(pool, max_attempts=1, retry_timeouts=False, clock=time.monotonic),
             max_bytes=1 << 20,
         )
 

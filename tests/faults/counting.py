@@ -9,7 +9,6 @@ from random import Random
 
 from streamproxy.wire.sse import Decoder, Event
 from tests.e2e.talk import MODEL, acknowledge, acknowledged, begin, newest
-from tests.faults.profile import amount
 from tests.streams.events import ending, numbers, text
 from tests.support.http import Client, Connection, chat
 from tests.support.steps import Answer, Step, completion_of, done, finish, reply, say, usage
@@ -17,9 +16,8 @@ from tests.support.steps import Answer, Step, completion_of, done, finish, reply
 QUESTION = "Count."
 # As EventSource waits without a word from the server; ours says 1 s, and less in a test is only quicker.
 RECONNECT_SECONDS = 0.1
-# RELIABILITY I3: every stream ends within 15 s of its worker's death, of which ten are used. Twice that where other
-# tests run beside these.
-ENDING_SECONDS = amount(short=30, long=15)
+# RELIABILITY I3: every stream ends within this time of its worker's death.
+ENDING_SECONDS = 15.0
 
 
 def count(last: int, *, pace: float) -> Step:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable
 from random import Random
 
@@ -29,8 +28,6 @@ def run(report: Report) -> None:
         for pieces in ([whole], cut(random, whole)):
             found = _decoded(pieces)
             assert found == wanted, f"{list(pieces)!r}: {found!r} instead of {wanted!r}"
-        found_singly, data = _decoded_singly(whole), [event[0] for event in wanted]
-        assert found_singly == data, f"{whole!r}, event by event: {found_singly!r} instead of {data!r}"
         if number % RELAY_EVERY == 0:
             _relayed(random, whole)
 
@@ -39,15 +36,6 @@ def _decoded(pieces: Iterable[bytes]) -> list[tuple[str, str, str, int | None]]:
     decoder = Decoder()
     events: list[Event] = [event for piece in pieces for event in decoder.feed(piece)]
     return [(e.data, e.event, e.id or "", e.retry) for e in events]
-
-
-def _decoded_singly(whole: bytes) -> list[str]:
-    """The data of the events, each taken in one step where it can be."""
-    decoder, found = Decoder(), []
-    for piece in re.findall(rb"(?s).*?\n\n|.+\Z", whole):
-        data = decoder.single(piece)
-        found += [event.data for event in decoder.feed(piece)] if data is None else [data.decode()]
-    return found
 
 
 def _relayed(random: Random, whole: bytes) -> None:

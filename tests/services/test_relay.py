@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamproxy.services import completion, plainevents, relay
+from streamproxy.wire.chat import Transcript
 from tests.services.slowrelay import SlowRelay
 from tests.services.upstreambytes import Stream, stream_of
 from tests.support import relaying
@@ -66,6 +67,19 @@ def test_also_where_another_completion_had_the_id(seed: int) -> None:
 def test_also_byte_by_byte(seed: int) -> None:
     data, _ = stream_of(seed)
     check((data, list(range(len(data)))), include_usage=True)
+
+
+@given(seed=SEEDS)
+@settings(max_examples=300)
+def test_what_is_left_out_of_a_batch_as_no_text_holds_none(seed: int) -> None:
+    """A token budget lets events pass unread by that."""
+    data, cuts = stream_of(seed)
+    running = relay.Relay(
+        completion.Identity("chatcmpl-x", "m", 0), include_usage=True, taken_ids=completion.TakenIds()
+    )
+    for piece in cut_at(data, cuts):
+        frames = running.feed(piece)
+        assert Transcript.of(frames).text_bytes <= max(len(frames) - running.skeleton, 0)
 
 
 def chunk(**fields: Any) -> bytes:

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field
 
 from streamproxy.wire.sse import Event
-from tests.support.steps import Answer, UpstreamRequest, done, finish, say, usage
+from tests.support.steps import Answer, UpstreamRequest, chunk_of, done, event, finish, usage
 
 
 def word(number: int) -> str:
@@ -26,12 +26,13 @@ class Generation:
     cancelled: bool = False
     harmed: bool = False
     request: UpstreamRequest | None = None
-    _words: asyncio.Queue[int | None] = field(default_factory=asyncio.Queue)
+    _words: asyncio.Queue[range | None] = field(default_factory=asyncio.Queue)
 
-    def say(self, count: int) -> None:
-        """Have the upstream say so many words."""
-        for number in range(self.said + 1, self.said + count + 1):
-            self._words.put_nowait(number)
+    def say(self, count: int, *, at_once: bool = False) -> None:
+        """Have the upstream say so many words, each in a write of its own or all *at_once* in one."""
+        numbers = range(self.said + 1, self.said + count + 1)
+        for part in [numbers] if at_once else [range(number, number + 1) for number in numbers]:
+            self._words.put_nowait(part)
         self.said += count
 
     def end(self) -> None:
@@ -47,8 +48,8 @@ class Generation:
 
     async def step(self, answer: Answer) -> None:
         """The upstream's script."""
-        while (number := await self._words.get()) is not None:
-            await say(word(number))(answer)
+        while (numbers := await self._words.get()) is not None:
+            await event(*(chunk_of({"content": word(number)}) for number in numbers))(answer)
         for last in (finish(), usage(7, self.said), done()):
             await last(answer)
 

@@ -96,9 +96,9 @@ def wire(data: bytes) -> Step:
     return lambda answer: answer.wire(data)
 
 
-def event(value: object) -> Step:
-    """One well-formed event with *value* as JSON."""
-    return raw(b"data: " + json.dumps(value, ensure_ascii=False).encode() + b"\n\n")
+def event(*values: object) -> Step:
+    """A well-formed event with each of the *values* as JSON, all in one write."""
+    return raw(b"".join(b"data: " + json.dumps(value, ensure_ascii=False).encode() + b"\n\n" for value in values))
 
 
 def chunk_of(delta: dict[str, Any], *, finish_reason: str | None = None, **fields: Any) -> dict[str, Any]:

@@ -39,10 +39,6 @@ def own_upstream_socket() -> Iterator[socket.socket]:
         yield sock
 
 
-# Turns of the loop from the acceptance of a connection to ``_accept``: one that is cancelled before is never closed.
-ACCEPTING_TURNS = 4
-
-
 class ScriptedUpstream:
     """Answers each request by the next queued script, else by the standing one, else by an echo.
 
@@ -82,8 +78,6 @@ class ScriptedUpstream:
         """End what still runs. A script that failed by itself fails the test here."""
         assert self._server is not None
         self._server.close()
-        for _ in range(ACCEPTING_TURNS):
-            await asyncio.sleep(0)
         for task in self._tasks:
             task.cancel()
         await asyncio.wait_for(asyncio.gather(*self._tasks, return_exceptions=True), STOP_SECONDS)
@@ -102,19 +96,20 @@ class ScriptedUpstream:
         """Wait for the next chat request that nobody has waited for yet."""
         return await self._arrived.get()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._answer(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # Here, not in the task: one that is cancelled before its first step never gets there.
+        task.add_done_callback(lambda _: writer.close())
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await self._serve(reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             return  # the proxy left, or the test is over: both belong to a script's life
         except Exception as exc:  # noqa: BLE001 - kept for stop(), which fails the test with it
             self._faults.append(exc)
-        finally:
-            writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request = await _read_request(reader)

@@ -475,6 +475,8 @@ int main(int argc, char **argv) {
     for (int i = 0; i < options.trees; i++) before[i] = tree_usage(options.pids[i]);
     double own_before = own_seconds();
     uint64_t from = now();
+    /* Where nothing came before the window, the first request is due at its beginning. */
+    if (options.ramp + options.warm == 0) start = from;
     window_open = 1;
     serve(from + ns(options.seconds), start);
     double took = (double)(now() - from) / 1e9, own = own_seconds() - own_before;
