@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamproxy.services import completion, plainevents, relay
-from streamproxy.wire.chat import Transcript
 from tests.services.slowrelay import SlowRelay
 from tests.services.upstreambytes import Stream, stream_of
 from tests.support import relaying
@@ -67,19 +66,6 @@ def test_also_where_another_completion_had_the_id(seed: int) -> None:
 def test_also_byte_by_byte(seed: int) -> None:
     data, _ = stream_of(seed)
     check((data, list(range(len(data)))), include_usage=True)
-
-
-@given(seed=SEEDS)
-@settings(max_examples=300)
-def test_what_is_left_out_of_a_batch_as_no_text_holds_none(seed: int) -> None:
-    """A token budget lets events pass unread by that."""
-    data, cuts = stream_of(seed)
-    running = relay.Relay(
-        completion.Identity("chatcmpl-x", "m", 0), include_usage=True, taken_ids=completion.TakenIds()
-    )
-    for piece in cut_at(data, cuts):
-        frames = running.feed(piece)
-        assert Transcript.of(frames).text_bytes <= max(len(frames) - running.skeleton, 0)
 
 
 def chunk(**fields: Any) -> bytes:
@@ -205,3 +191,17 @@ def test_no_condition_of_the_fast_path_can_be_left_out(
 
 def test_the_corpus_leaves_the_real_relay_alone(corpus: list[Stream]) -> None:
     check_all(corpus)
+
+
+def test_only_what_all_events_begin_with_is_taken_for_no_text() -> None:
+    """A token budget lets events pass unread by that: up to the choices, and nothing of a batch that is not alike."""
+    identity = completion.Identity("chatcmpl-x", "m", 0)
+    running = relay.Relay(identity, include_usage=True, taken_ids=completion.TakenIds())
+    spoken = chunk(choices=[{"index": 0, "delta": {"content": "x" * 1000}, "finish_reason": None}])
+    running.feed(spoken)
+    assert running.skeleton == 0
+    for batch in (spoken, 3 * spoken):
+        assert running.feed(batch) == batch
+        assert spoken[: running.skeleton] == b'data: {"id":"chatcmpl-a","choices":['
+    running.feed(spoken + chunk(usage={"prompt_tokens": 1, "completion_tokens": 1}))
+    assert running.skeleton == 0
