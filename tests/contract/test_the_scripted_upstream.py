@@ -85,6 +85,23 @@ async def test_leaving_is_noticed_and_told_apart(
     assert upstream.most_running == 1
 
 
+async def test_who_comes_between_two_tests_is_answered_for_good(
+    direct: Client, upstream: ScriptedUpstream, upstream_socket: socket.socket
+) -> None:
+    """A reset would be tried again, and would take the next test's script."""
+    upstream.script(stall())
+    unanswered = await direct.open_chat()
+    await upstream.request()
+    await upstream.stop()
+    late = await direct.open_chat()
+    following = ScriptedUpstream(upstream_socket)
+    await following.start()
+    assert [(await stream.head()).status for stream in (unanswered, late)] == [400, 400]
+    assert following.requests == []
+    await following.stop()
+    await upstream.start()  # which the fixture stops
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

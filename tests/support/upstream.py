@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import struct
 from collections import deque
 from collections.abc import Iterator
 
@@ -23,6 +22,8 @@ from tests.support.steps import Answer, Step, UpstreamRequest, echo, reply
 SCRIPTED = ("/chat/completions", "/images/generations", "/embeddings")
 # A proxy that holds a connection for ever must fail the test, not hang the run.
 STOP_SECONDS = 5
+# What a request gets that its test did not wait for. Not a reset: the proxy would try again, in the next test.
+OVER = b"HTTP/1.1 400 Its test is over\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
 def listen() -> socket.socket:
@@ -67,12 +68,16 @@ class ScriptedUpstream:
         self._server = await asyncio.start_server(self._accept, sock=self._sock.dup())
 
     def _turn_away(self) -> None:
-        """Reset the connections that still wait in the socket's queue: they were meant for an earlier test."""
+        """Answer the connections that still wait in the socket's queue: they were meant for an earlier test."""
         with contextlib.suppress(BlockingIOError):
             while True:
                 connection, _ = self._sock.accept()
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                connection.close()
+                with connection, contextlib.suppress(OSError):
+                    connection.setblocking(False)
+                    connection.sendall(OVER)
+                    # Bytes that nobody read would make a reset of the closing.
+                    connection.shutdown(socket.SHUT_WR)
+                    connection.recv(2**20)
 
     async def stop(self) -> None:
         """End what still runs. A script that failed by itself fails the test here."""
@@ -122,6 +127,10 @@ class ScriptedUpstream:
             await watch
         except ConnectionError:
             await watch  # a write found out first; the watch says how the proxy left
+            raise
+        except asyncio.CancelledError:
+            if not answer.started:
+                writer.write(OVER)
             raise
         finally:
             watch.cancel()

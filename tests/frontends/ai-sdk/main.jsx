@@ -32,7 +32,8 @@ const transport = new DefaultChatTransport({
   async fetch(...request) {
     const response = await fetch(...request);
     if (response.headers.has("X-Stream-Id")) running.set(response.headers.get("X-Stream-Id"));
-    if (response.status === 204) running.set(null);
+    // 204 speaks of the stream that was asked for, and while it was on its way another one may have begun.
+    if (response.status === 204 && String(request[0]).includes(running.get())) running.set(null);
     return response;
   },
 });
