@@ -153,7 +153,8 @@ class Arena:
     async def _settle_down(self) -> None:
         """Return when nothing more is written by anybody, a zombie that has woken up included.
 
-        A worker writes all its streams in the same rounds: once a later stream is in the log, so is all before it.
+        A worker writes a piece of each of its streams in the same round: once a later stream is in the log, an earlier
+        one has been refused if it was to be, and what is left of it are pieces that ``_check_log`` waits for.
         """
         concluded = [*self.generations]
         await until(self._all_ready, "all workers are well")
@@ -204,12 +205,18 @@ class Arena:
 
     async def _check_log(self, generation: Generation) -> None:
         """Exactly one terminal event, and nothing behind it, also from a zombie that has woken up."""
+        if not self._lines(generation) and self.emptied:
+            return
+        await until(lambda: any(map(_is_terminal, self._lines(generation))), "the ending is in the log")
+        lines = self._lines(generation)
+        terminal = [i for i, line in enumerate(lines) if _is_terminal(line)]
+        assert terminal == [len(lines) - 1], f"terminal events at {terminal} of {len(lines)}"
+
+    def _lines(self, generation: Generation) -> list[bytes]:
+        """All that is in the log, one event each."""
         _, log = stream_keys(generation.stream_id)
         with self._redis() as client:
-            lines = [line for _, fields in client.xrange(log) for line in fields[b"d"].split(b"\n")]
-        if lines or not self.emptied:
-            terminal = [i for i, line in enumerate(lines) if line[:1] in (b"D", b"F")]
-            assert terminal == [len(lines) - 1], f"terminal events at {terminal} of {len(lines)}"
+            return [line for _, fields in client.xrange(log) for line in fields[b"d"].split(b"\n")]
 
     async def _check_ledger(self, generation: Generation) -> None:
         """One row of usage, with the reason, whoever wrote it."""
@@ -250,3 +257,7 @@ class Arena:
     def _redis(self) -> redis.Redis:
         assert self.server.redis_server is not None
         return redis.Redis(unix_socket_path=str(self.server.redis_server.socket_path))
+
+
+def _is_terminal(line: bytes) -> bool:
+    return line[:1] in (b"D", b"F")
