@@ -72,7 +72,7 @@ class AnswerBudget:
         self.room = free = self._allowance - self._tokens - uncounted
         if len(frames) <= free:
             self.room -= len(frames)
-            transcript.add_unread(frames)
+            transcript.add(frames)
             return True
         said = transcript.foresee(frames)
         if said.text_bytes <= free:

@@ -50,7 +50,7 @@ class Delivery:
         self._room = guards.room
         # What every event needs.
         self._feed = answer.relay.feed
-        self._add = transcript.add_unread
+        self._add_texts = transcript.add_texts
         self._write = client.write
         self._now = asyncio.get_running_loop().time
 
@@ -83,9 +83,13 @@ class Delivery:
         """Hand on what a read brought; False where nothing more is wanted, now or ever."""
         frames = self._feed(batch)
         if frames:
-            self._room -= len(frames) - self._relay.skeleton
+            relay = self._relay
+            self._room -= relay.size
             if self._room >= 0:
-                self._add(frames)
+                if relay.texts is not None:
+                    self._add_texts(relay.texts)
+                else:
+                    relay.tell(self._transcript, frames)
             elif not self._covered(frames):
                 self._held = frames
                 return False
@@ -98,6 +102,7 @@ class Delivery:
 
     def _covered(self, frames: bytes) -> bool:
         """Whether the guards let *frames* pass at once."""
+        self._relay.foretell(self._transcript, frames)
         covered = self._guards.covers(frames)
         self._look_at_guards()
         return covered
@@ -110,9 +115,9 @@ class Delivery:
     async def _send_held(self) -> None:
         """The first frames, and those for which a guard has to ask somebody."""
         frames = self._held
-        if len(frames) <= self._room:
-            self._room -= len(frames)
-            self._add(frames)
+        if self._relay.size <= self._room:
+            self._room -= self._relay.size
+            self._relay.tell(self._transcript, frames)
         elif not self._covered(frames):
             frames = await self._guards.cut(frames)
             self._look_at_guards()

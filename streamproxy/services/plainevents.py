@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from streamproxy.wire import sse
 
+_CR = ord("\r")
 # What must not pass unread. In a JSON text these byte strings occur as keys only: inside a string value
 # the quotes are escaped.
 _MARKS = (b'"error"', b'"usage"', b"data: [DONE]")
@@ -22,11 +23,13 @@ _UNKNOWN = b"\r"
 
 
 class PlainEvents:
-    """What is plain in one stream: nothing, before its completion has an ``id``."""
+    """What is plain in one stream: nothing before its completion has an ``id``. All its events have one *beginning*."""
+
+    __slots__ = ("_length", "_seam", "beginning", "id", "skeleton")
 
     def __init__(self) -> None:
         self.id: bytes | None = None
-        self._beginning = _UNKNOWN
+        self.beginning = _UNKNOWN
         self._length = 1
         # So many bytes of each that is alike are no text.
         self.skeleton = 0
@@ -36,7 +39,7 @@ class PlainEvents:
         """Whether *frames* is whole events that begin as those before them, and plain."""
         start = self._length
         return (
-            frames.startswith(self._beginning)
+            frames.startswith(self.beginning)
             and frames.endswith(b"}\n\n")
             # One event has no newline but its last two. Several have two each, and the same beginning behind them.
             and (
@@ -44,7 +47,7 @@ class PlainEvents:
             )
             and frames.find(b'"error"', start) < 0
             and (frames.find(b'"usage"', start) < 0 or _no_usage(frames))
-            and b"\r" not in frames
+            and _CR not in frames
             and (frames.isascii() or sse.is_utf8(frames))
         )
 
@@ -70,10 +73,10 @@ class PlainEvents:
         for choices in _CHOICES:
             beginning, found, _ = event.partition(choices)
             if found and self.id is not None and self.id in beginning:
-                self._beginning = beginning + found
-                self._length = len(self._beginning)
+                self.beginning = beginning + found
+                self._length = len(self.beginning)
                 self.skeleton = min(self._length, LONGEST_SKELETON)
-                self._seam = b"}\n\n" + self._beginning
+                self._seam = b"}\n\n" + self.beginning
                 return
 
     @staticmethod

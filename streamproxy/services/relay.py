@@ -17,14 +17,20 @@ from streamproxy.dialects.base import Translator
 from streamproxy.errors import StreamProxyError, UpstreamError
 from streamproxy.services.completion import Completion, Identity, TakenIds
 from streamproxy.services.plainevents import PlainEvents
+from streamproxy.services.textevents import TextEvents
 from streamproxy.wire import sse
-from streamproxy.wire.chat import ReportedUsage, split_usage
+from streamproxy.wire.chat import ReportedUsage, Transcript, split_usage
 
 # A fragment longer than this is no longer glued to the next batch byte by byte: the decoder takes over,
 # whose work is linear.
 LONGEST_TAIL = 1 << 16
 # A finish reason, the usage, the end mark.
 ENDING_EVENTS = 3
+# From so many bytes on it is worth its while to take out the texts that stand between other events.
+MANY_BYTES = 1 << 14
+# What one more text costs to keep, whatever its length.
+BYTES_A_TEXT = 8
+_CR = ord("\r")
 
 
 class Relay:
@@ -34,9 +40,17 @@ class Relay:
 
     ``feed`` returns frames; when ``over``, look at ``failure`` (an in-stream error or unreadable event: what was
     returned still goes to the client, then the stream fails) and ``ended`` (the upstream said ``[DONE]``).
-    ``usage`` is what was reported last, whether the client sees it or not. ``skeleton`` is how many bytes of what was
-    returned last are certainly no text: most of an event is the same in each.
+    ``usage`` is what was reported last, whether the client sees it or not.
+
+    Of what was returned last: ``size`` is how many bytes may be text (most of an event is the same in each);
+    ``texts`` is what it says, spelled as in JSON, where all its events say text and nothing else, else None.
     """
+
+    __slots__ = (
+        *("_alike", "_between", "_completion", "_decoder", "_include_usage", "_plain", "_said", "_tail"),
+        *("_text_events", "_texts_of", "_translator", "_usage_chunk"),
+        *("ended", "failed_event", "failure", "over", "size", "texts", "usage"),
+    )
 
     def __init__(
         self,
@@ -51,12 +65,17 @@ class Relay:
         self.failure: UpstreamError | None = None
         self.failed_event: bytes = b""
         self.usage: ReportedUsage | None = None
-        self.skeleton = 0
+        self.size = 0
+        self.texts: list[bytes] | None = None
+        # What was returned last, read in part.
+        self._said: Transcript | None = None
         self._include_usage = include_usage
         self._translator = translator
         self._completion = Completion(identity, taken_ids)
         self._plain = PlainEvents()
         self._alike = self._plain.alike
+        self._text_events = TextEvents()
+        self._texts_of = self._text_events.texts
         self._decoder = sse.Decoder()
         self._tail = b""
         # Nothing is over, or waits for its end: the next batch begins with an event.
@@ -65,20 +84,51 @@ class Relay:
 
     def feed(self, batch: bytes) -> bytes:
         """Take what the upstream sent; return the frames the client may see now."""
-        if self._between and self._alike(batch):
-            self.skeleton = self._plain.skeleton
-            return batch
-        self.skeleton = 0
+        if self._between:
+            self.texts = texts = self._texts_of(batch)
+            if texts is not None:
+                self.size = self._size_of(batch, texts)
+                return batch
+            if self._alike(batch):
+                self._said = None
+                self.size = len(batch) - self._plain.skeleton
+                if self._text_events.tries:
+                    self._text_events.study(batch, self._plain.beginning)
+                return batch
+        self.texts = self._said = None
+        self.size = 0
         frames = self._feed(batch)
+        self.size = self.size or len(frames)
         self._between = not (self.over or self._tail or self._decoder.pending)
         return frames
+
+    def _size_of(self, frames: bytes, texts: list[bytes]) -> int:
+        return len(frames) - len(texts) * (self._text_events.around - BYTES_A_TEXT)
+
+    def tell(self, transcript: Transcript, frames: bytes) -> None:
+        """Add *frames* to the *transcript*, which were returned last."""
+        if self.texts is not None:
+            transcript.add_texts(self.texts)
+            return
+        if self._said is not None:
+            transcript.foresee(frames, self._said)
+        transcript.add(frames)
+
+    def foretell(self, transcript: Transcript, frames: bytes) -> None:
+        """Tell the *transcript* what *frames* say, which were returned last and may be added."""
+        if self.texts is not None:
+            said = Transcript()
+            said.add_texts(self.texts)
+            transcript.foresee(frames, said)
+        elif self._said is not None:
+            transcript.foresee(frames, self._said)
 
     def _feed(self, batch: bytes) -> bytes:
         if self.over:
             return b""
         if self._translator is not None:
             return self._decode(batch)
-        if self._decoder.pending or b"\r" in batch or len(self._tail) > LONGEST_TAIL:
+        if self._decoder.pending or _CR in batch or len(self._tail) > LONGEST_TAIL:
             data, self._tail = self._tail + batch, b""
             return self._decode(data)
         buffer = self._tail + batch if self._tail else batch
@@ -134,16 +184,43 @@ class Relay:
 
     def _whole_events(self, buffer: bytes) -> bytes:
         """The frames for *buffer*, which ends with an event's blank line."""
-        frames = []
-        start, end = 0, len(buffer)
+        before = plain = b""
+        texts: list[bytes] | None = None
+        start = 0
         if self._completion.spelled is None:
-            start = _end_of_event(buffer, start, end)
-            frames.append(self._decode(buffer[:start]))
+            start = _end_of_event(buffer, start, len(buffer))
+            before = self._decode(buffer[:start])
         # Once, and not for what is left behind each marked event: that would be quadratic.
         if not self.over:
-            stop = self._end_of_alike(buffer, start)
-            frames.append(buffer[start:stop])
-            start = stop
+            plain, texts = self._alike_from(buffer, start)
+        after = self._read_events(buffer, start + len(plain))
+        if texts is not None:
+            self._said = said = Transcript()
+            said.add(before)
+            said.add_texts(texts)
+            said.add(after)
+            self.size = len(before) + self._size_of(plain, texts) + len(after)
+        return before + plain + after
+
+    def _alike_from(self, buffer: bytes, start: int) -> tuple[bytes, list[bytes] | None]:
+        """The events that are plain at a glance: all from *start*, all but those that end a stream, none.
+
+        Where they are many, also what they say.
+        """
+        many = len(buffer) - start >= MANY_BYTES
+        if many and self._text_events.tries:
+            self._text_events.study(buffer[start : _end_of_event(buffer, start, len(buffer))], self._plain.beginning)
+        for stop in (len(buffer), _start_of_ending(buffer)):
+            plain = buffer[start:stop]
+            texts = self._texts_of(plain) if many and plain else None
+            if texts is not None or (plain and self._alike(plain)):
+                return plain, texts
+        return b"", None
+
+    def _read_events(self, buffer: bytes, start: int) -> bytes:
+        """The frames for what may need to be read, from *start* on."""
+        frames = []
+        end = len(buffer)
         while start < end and not self.over:
             marked = self._plain.first_mark(buffer, start, end)
             if marked > start and self._plain.hold(plain := buffer[start:marked]):
@@ -156,13 +233,6 @@ class Relay:
                 frames.append(self._decode(buffer[start:stop]))
                 start = stop
         return b"".join(frames)
-
-    def _end_of_alike(self, buffer: bytes, start: int) -> int:
-        """Where the events end that are plain at a glance: all from *start*, all but those that end a stream, none."""
-        for stop in (len(buffer), _start_of_ending(buffer)):
-            if start < stop and self._alike(buffer[start:stop]):
-                return stop
-        return start
 
     def _decode(self, data: bytes) -> bytes:
         try:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from streamproxy.services import completion, plainevents, relay
 from tests.services.slowrelay import SlowRelay
-from tests.services.upstreambytes import Stream, stream_of
+from tests.services.upstreambytes import Stream, stream_of, talk_of
 from tests.support import relaying
 from tests.support.http import DONE
 from tests.support.relaying import assert_family_a, cut_at, seen
@@ -56,6 +56,12 @@ def test_the_view_is_that_of_the_slow_reference(seed: int) -> None:
 
 
 @given(seed=SEEDS)
+@settings(max_examples=300)
+def test_also_where_most_events_say_text(seed: int) -> None:
+    check(talk_of(seed), include_usage=True)
+
+
+@given(seed=SEEDS)
 @settings(max_examples=200)
 def test_also_where_another_completion_had_the_id(seed: int) -> None:
     check(stream_of(seed), include_usage=True, taken=("chatcmpl-a",))
@@ -72,6 +78,11 @@ def chunk(**fields: Any) -> bytes:
     """A plain event."""
     base = {"id": "chatcmpl-a", "choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": "stop"}]}
     return b"data: " + json.dumps(base | fields, separators=(",", ":")).encode() + b"\n\n"
+
+
+def text_event(text: str, **fields: Any) -> bytes:
+    """An event that says text, and so may be known without reading it."""
+    return chunk(choices=[{"index": 0, "delta": {"content": text}, "finish_reason": None}], **fields)
 
 
 CALL = [{"index": 0, "delta": {"tool_calls": [{"index": 0, "id": "call_1"}]}, "finish_reason": None}]
@@ -129,8 +140,8 @@ MUTANTS = {
     "usage unread": (plainevents, _MARKS, """(b'"error"', b'"error"', b"data: [DONE]")"""),
     "alike: any beginning": (
         plainevents,
-        "frames.startswith(self._beginning)",
-        "self.id is not None and frames.startswith(self._beginning[:-12])",
+        "frames.startswith(self.beginning)",
+        "self.id is not None and frames.startswith(self.beginning[:-12])",
     ),
     "alike: any end": (plainevents, 'and frames.endswith(b"}\\n\\n")\n            # One', "# One"),
     "alike: more than one line": (
@@ -141,12 +152,12 @@ MUTANTS = {
     "alike: errors unread": (plainevents, """and frames.find(b'"error"', start) < 0""", ""),
     "alike: usage unread": (plainevents, """and (frames.find(b'"usage"', start) < 0 or _no_usage(frames))""", ""),
     "alike: any usage": (plainevents, "or _no_usage(frames)", "or True"),
-    "alike: carriage returns": (plainevents, 'and b"\\r" not in frames', ""),
+    "alike: carriage returns": (plainevents, "and _CR not in frames", ""),
     "alike: any bytes": (plainevents, "and (frames.isascii() or sse.is_utf8(frames))", ""),
     "a beginning of any id": (plainevents, "and self.id is not None and self.id in beginning", ""),
-    "carriage returns": (relay, ' or b"\\r" in batch', ""),
+    "carriage returns": (relay, " or _CR in batch", ""),
     "decoder left alone": (relay, "if self._decoder.pending or", "if"),
-    "alike within an event": (relay, "if self._between and self._alike(batch)", "if self._alike(batch)"),
+    "alike within an event": (relay, "if self._between:", "if True:"),
     "alike behind a tail": (relay, "self._tail or self._decoder.pending)", "self._decoder.pending)"),
     "alike in the decoder": (relay, "self._tail or self._decoder.pending)", "self._tail)"),
     "tail lost": (relay, "self._tail = buffer[end:]", 'self._tail = b""'),
@@ -193,15 +204,28 @@ def test_the_corpus_leaves_the_real_relay_alone(corpus: list[Stream]) -> None:
     check_all(corpus)
 
 
-def test_only_what_all_events_begin_with_is_taken_for_no_text() -> None:
-    """A token budget lets events pass unread by that: up to the choices, and nothing of a batch that is not alike."""
+def test_what_may_be_text_is_all_but_what_all_events_begin_with_or_have_around_it() -> None:
+    """A token budget lets events pass unread by that, and so much of a batch that is not alike is kept at most."""
     identity = completion.Identity("chatcmpl-x", "m", 0)
     running = relay.Relay(identity, include_usage=True, taken_ids=completion.TakenIds())
-    spoken = chunk(choices=[{"index": 0, "delta": {"content": "x" * 1000}, "finish_reason": None}])
+    spoken = text_event("x" * 1000)
+    beginning = len(b'data: {"id":"chatcmpl-a","choices":[')
     running.feed(spoken)
-    assert running.skeleton == 0
-    for batch in (spoken, 3 * spoken):
+    assert running.size == len(spoken)
+    for batch, may_be_text in (
+        (3 * spoken, 3 * len(spoken) - beginning),
+        (spoken, len(spoken) - beginning),
+        # By now it is known what stands around a text.
+        (spoken, 1000 + relay.BYTES_A_TEXT),
+        (3 * spoken, 3 * (1000 + relay.BYTES_A_TEXT)),
+    ):
         assert running.feed(batch) == batch
-        assert spoken[: running.skeleton] == b'data: {"id":"chatcmpl-a","choices":['
-    running.feed(spoken + chunk(usage={"prompt_tokens": 1, "completion_tokens": 1}))
-    assert running.skeleton == 0
+        assert running.size == may_be_text
+    many = 30 * spoken
+    marked = chunk(usage={"prompt_tokens": 1, "completion_tokens": 1})
+    shown = running.feed(many + marked)
+    # The last ones are read: they might be those that end a stream.
+    known = 31 - relay.ENDING_EVENTS
+    assert running.size == known * (1000 + relay.BYTES_A_TEXT) + len(shown) - known * len(spoken)
+    running.feed(spoken + marked)
+    assert running.size == len(spoken) + len(shown) - len(many)

@@ -8,6 +8,7 @@ broken between its braces, and chunks with a second ``"id"`` equal to their own 
 from __future__ import annotations
 
 import json
+from itertools import accumulate
 from random import Random
 from typing import Any, TypeAlias
 
@@ -47,6 +48,21 @@ class StreamMaker:
         if self._one_in(30):
             body = b"\xef\xbb\xbf" + body
         return body, [self._random.randint(0, len(body)) for _ in range(self._random.randint(0, 8))]
+
+    def talk(self) -> Stream:
+        """Events that differ in their text, and some others; cut between them, so that what is known of them counts."""
+        separators = self._random.choice([(",", ":"), (", ", ": ")])
+        usage = self._random.choice([{}, {"usage": None}])
+        events = []
+        for _ in range(self._random.choice([5, 20, 150])):
+            text = self._random.choice([text for text in TEXTS if text is not None])
+            choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
+            chunk = {"id": ID, "object": "chat.completion.chunk", "created": 5, "model": "m", "choices": [choice]}
+            spelled = json.dumps(chunk | usage, separators=separators, ensure_ascii=self._one_in(2))
+            events.append(f"data: {spelled}\n\n".encode() if not self._one_in(15) else self._event())
+        events.append(b"data: [DONE]\n\n")
+        ends = list(accumulate(map(len, events)))
+        return b"".join(events), self._random.sample(ends, self._random.randrange(len(ends)))
 
     def _one_in(self, times: int) -> bool:
         return self._random.randrange(times) == 0
@@ -110,3 +126,7 @@ class StreamMaker:
 
 def stream_of(seed: int) -> Stream:
     return StreamMaker(seed).stream()
+
+
+def talk_of(seed: int) -> Stream:
+    return StreamMaker(seed).talk()

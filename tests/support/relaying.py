@@ -10,7 +10,7 @@ from typing import Any
 
 from streamproxy.dialects.base import Translator
 from streamproxy.services.completion import Identity, TakenIds
-from streamproxy.services.relay import Relay
+from streamproxy.services.relay import BYTES_A_TEXT, Relay
 from streamproxy.wire.chat import Transcript
 from tests.support.http import DONE, split_frames
 
@@ -63,8 +63,15 @@ def seen(
     for name in taken:
         ids.take(name)
     relay = Relay(IDENTITY, include_usage=include_usage, taken_ids=ids, translator=translator)
-    frames = [relay.feed(batch) for batch in batches]
-    said = Transcript.of(b"".join(frames))
+    frames, said = [], Transcript()
+    for batch in batches:
+        frames.append(relay.feed(batch))
+        relay.tell(said, frames[-1])
+        assert sum(map(len, relay.texts or [])) <= relay.size <= len(frames[-1]) + BYTES_A_TEXT
+    # What the relay knew without reading is what reading finds.
+    read = Transcript.of(b"".join(frames))
+    assert (said.message(), said.finish_reason) == (read.message(), read.finish_reason)
+    assert (said.chunks, said.unreadable) == (read.chunks, read.unreadable)
     relay.finish_input(finished=said.finish_reason is not None)
     frames.append(relay.ending(*COUNTED) if relay.failure is None else relay.failing(relay.failure))
     usage = relay.usage

@@ -7,7 +7,7 @@ their pieces. Fields that nobody here knows are kept as they came.
 
 from streamproxy.wire.chat.chunk import ReportedUsage, completed_chunk, finish_chunk, split_usage, usage_chunk
 from streamproxy.wire.chat.request import MAX_MESSAGES, ChatRequest, Message, encode_request, new_request, parse_request
-from streamproxy.wire.chat.transcript import Transcript
+from streamproxy.wire.chat.transcript import Transcript, plain_text
 
 __all__ = [
     "MAX_MESSAGES",
@@ -20,6 +20,7 @@ __all__ = [
     "finish_chunk",
     "new_request",
     "parse_request",
+    "plain_text",
     "split_usage",
     "usage_chunk",
 ]

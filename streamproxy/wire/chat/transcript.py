@@ -65,6 +65,7 @@ class _PlainChunk(msgspec.Struct, gc=False):
 
     choices: tuple[_PlainChoice]
     usage: None = None
+    error: None = None
 
 
 # Behind the last events of text come the finish reason and the usage.
@@ -75,15 +76,26 @@ _NOT_OURS = _Choice()
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _decoder = msgspec.json.Decoder(_Chunk)
 _plain_decoder = msgspec.json.Decoder(_PlainChunk)
+_text_decoder = msgspec.json.Decoder(str)
+
+
+def plain_text(event: bytes) -> str | None:
+    """The content of an *event* of one ``data:`` line that says text and nothing else; None for any other."""
+    try:
+        return _plain_decoder.decode(event.removeprefix(b"data: ")).choices[0].delta.content
+    except _UNREADABLE:
+        return None
 
 
 class Transcript:
     """The answer so far: choice 0 of a stream, or of a whole completion."""
 
     def __init__(self) -> None:
+        # Frames, and behind them texts as JSON spells them, one an event.
         self._unread: list[bytes] = []
-        # As ``add``, without a frame of Python, for who adds every event.
-        self.add_unread = self._unread.append
+        self._spelled: list[bytes] = []
+        # Appends events that are known to say these texts and nothing else, without a frame of Python.
+        self.add_texts = self._spelled.extend
         self._foreseen: tuple[bytes, Transcript] | None = None
         self._text: list[str] = []
         # The length in UTF-8 of the content that is read.
@@ -116,12 +128,15 @@ class Transcript:
         """Append whole events as they go to the client: each ``data: <one line>`` and a blank line."""
         foreseen, self._foreseen = self._foreseen, None
         if foreseen is None or foreseen[0] is not frames or not self._append(foreseen[1]):
-            self.add_unread(frames)
+            if self._spelled:
+                self.read()
+            if frames:
+                self._unread.append(frames)
 
-    def foresee(self, frames: bytes) -> Transcript:
-        """What *frames* say, which may be added next: then they are not read again."""
+    def foresee(self, frames: bytes, said: Transcript | None = None) -> Transcript:
+        """What *frames* say (*said* where that is known), which may be added next: then they are not read again."""
         if self._foreseen is None or self._foreseen[0] is not frames:
-            self._foreseen = frames, Transcript.of(frames)
+            self._foreseen = frames, Transcript.of(frames) if said is None else said
         return self._foreseen[1]
 
     def _append(self, said: Transcript) -> bool:
@@ -220,6 +235,21 @@ class Transcript:
             if rest := self._without_plain(lines):
                 for chunk in self._decoded(rest):
                     self._take(chunk)
+        if self._spelled:
+            texts = self._spelled.copy()
+            self._spelled.clear()
+            if not self._took_texts(b"".join(texts), len(texts)):
+                for text in texts:
+                    self._unreadable += not self._took_texts(text, 1)
+
+    def _took_texts(self, spelled: bytes, count: int) -> bool:
+        """Whether *spelled*, what *count* events say, is the inside of a JSON string: then it is taken."""
+        try:
+            self._take_text(_text_decoder.decode(b'"%b"' % spelled))
+        except _UNREADABLE:
+            return False
+        self._chunks += count
+        return True
 
     def _without_plain(self, lines: bytes) -> bytes:
         """Take the text of the plain chunks in front, all at once; return the lines that are left."""

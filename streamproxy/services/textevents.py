@@ -1,0 +1,75 @@
+"""Takes the texts out of events that differ in their text only, as nearly all events of a long answer do.
+
+What stands around the text is learnt from one such event. Whatever begins and ends so, with nothing in between that
+would end a JSON string or a line, is one more: it need not be searched for anything, and what it says is known
+without reading it as JSON. C-level operations only: this runs for every batch.
+"""
+
+from __future__ import annotations
+
+import re
+
+from streamproxy.wire import sse
+from streamproxy.wire.chat import plain_text
+
+# Numbers: ``in`` with bytes on its left raises and catches a TypeError each time (CPython's bytes_contains).
+_QUOTE, _BACKSLASH, _LF, _CR = b'"\\\n\r'
+_CONTENT = re.compile(rb'"content": ?"')
+_PROBE = "probe"
+# A stream changes what it writes around its texts when it has thought, has called a tool: seldom.
+MOST_TRIES = 8
+
+
+class TextEvents:
+    """The events of one stream that say text; none, before one was studied.
+
+    *around* is how many bytes of each are no text.
+    """
+
+    __slots__ = ("_closing", "_first", "_last", "_opening", "_seam", "around", "tries")
+
+    def __init__(self) -> None:
+        self.tries = MOST_TRIES
+        self.around = 0
+        # Nothing begins with none of nothing.
+        self._opening: bytes | tuple[()] = ()
+        self._closing = self._seam = b""
+        self._first = self._last = 0
+
+    def texts(self, frames: bytes) -> list[bytes] | None:
+        """What the events of *frames* say, as JSON spells it, without quotes; None where they are not all like that."""
+        if not (frames.startswith(self._opening) and frames.endswith(self._closing)):
+            return None
+        text = frames[self._first : -self._last]
+        if _QUOTE in text:
+            return self._several(frames)
+        # An empty one may be a beginning and an end that overlap.
+        if not text or _LF in text or _CR in text or text.endswith(b"\\") or not (text.isascii() or sse.is_utf8(text)):
+            return None
+        return [text]
+
+    def _several(self, frames: bytes) -> list[bytes] | None:
+        *events, _ = frames.split(self._closing)
+        if frames.count(self._seam) != len(events) - 1:
+            return None
+        first = self._first
+        texts = [event[first:] for event in events]
+        text = b"".join(texts)
+        if _QUOTE in text or _LF in text or _CR in text or not (frames.isascii() or sse.is_utf8(frames)):
+            return None
+        if _BACKSLASH in text and any(text.endswith(b"\\") for text in texts):
+            return None
+        return texts
+
+    def study(self, event: bytes, beginning: bytes) -> None:
+        """Learn from *event*, which begins with *beginning* as all plain ones do, if it says text and nothing else."""
+        self.tries -= 1
+        found = _CONTENT.search(event, len(beginning))
+        if found is None or not event.startswith(beginning) or event.find(b"\n") != len(event) - 2:
+            return
+        opening, closing = event[: found.end()], event[event.find(b'"', found.end()) :]
+        # Whatever else stands there, another text may stand in its place.
+        if plain_text(opening + _PROBE.encode() + closing) == _PROBE:
+            self._opening, self._closing, self._seam = opening, closing, closing + opening
+            self._first, self._last = len(opening), len(closing)
+            self.around = len(self._seam)

@@ -1,0 +1,107 @@
+"""What counts as one more event that only says text; every condition of it is missed when it is left out."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import types
+
+import pytest
+
+from streamproxy.services import textevents
+from streamproxy.services.textevents import MOST_TRIES, TextEvents
+
+BEGINNING = b'data: {"id":"a","choices":['
+EVENT = BEGINNING + b'{"index":0,"delta":{"content":"%b"},"finish_reason":null}]}\n\n'
+OPENING, CLOSING = EVENT.split(b"%b")
+
+
+def said(*texts: bytes) -> bytes:
+    return b"".join(EVENT % text for text in texts)
+
+
+# By what is fed: what it is known to say.
+FRAMES: dict[bytes, list[bytes] | None] = {
+    said(b"Hello"): [b"Hello"],
+    said(b"\\n \\\\ \\u00e9"): [b"\\n \\\\ \\u00e9"],
+    said("你好".encode()): ["你好".encode()],
+    said(b"one", b"", b"\xc3\xa9"): [b"one", b"", b"\xc3\xa9"],
+    # Nothing but an opening and a closing that share their quote.
+    OPENING + CLOSING[1:]: None,
+    said(b"x")[1:]: None,
+    said(b"x").replace(b'"a"', b'"b"'): None,
+    said(b"x").replace(b"null", b'"stop"'): None,
+    said(b"x").replace(b"null", b"true"): None,
+    said(b"x", b"y").replace(b"null", b"1234", 1): None,
+    said(b"x") + said(b"y").replace(b'"a"', b'"b"') + said(b"z"): None,
+    said(b"x") + b": alone\n\n" + said(b"y"): None,
+}
+for bad in (b'x","refusal":"y', b"x\ny", b"x\ry", b"\xff", b"x\\", b'x\\"y'):
+    FRAMES |= {said(bad): None, said(b"x", bad, b"y"): None}
+# Each half would make a whole of the other.
+FRAMES[said(b"\xc3", b"\xa9")] = None
+
+# What nothing is learnt from.
+NOTHING = (
+    said(b"x").replace(b'"content"', b'"refusal"'),
+    said(b"x").replace(b"null", b'"stop"'),
+    said(b"x").replace(b'"choices"', b'"usage":{"total_tokens":1},"choices"'),
+    said(b"x").replace(b'"delta"', b'"error":{"content":"y"},"delta"').replace(b'"index":0', b'"index":1'),
+    said(b"x").replace(b"}]}", b'}],"error":{}}'),
+    said(b"x").replace(b'"a"', b'"b"'),
+    said(b"x").replace(b"}]}", b"}\n]}"),
+    said(b'\\"x'),
+    said(b"x", b"y"),
+)
+
+
+def check(kind: type[TextEvents]) -> None:
+    for event in NOTHING:
+        events = kind()
+        events.study(event, BEGINNING)
+        assert events.texts(said(b"x")) is None, event
+        assert events.texts(event) is None, event
+    events = kind()
+    assert events.texts(b"") is events.texts(b"\r") is events.texts(said(b"x")) is None
+    events.study(said(b"once"), BEGINNING)
+    assert events.around == len(EVENT) - 2
+    for frames, texts in FRAMES.items():
+        assert events.texts(frames) == texts, frames
+    assert events.tries == MOST_TRIES - 1
+
+
+def test_events_that_say_text_are_told_from_all_others() -> None:
+    check(TextEvents)
+
+
+MUTANTS = {
+    "any beginning": ("frames.startswith(self._opening) and", "self._last and"),
+    "any end": (" and frames.endswith(self._closing)", ""),
+    "several are one": ("return self._several(frames)", "return None"),
+    "a quote in the text": ("if _QUOTE in text:\n            return self._several(frames)\n", ""),
+    "an overlap": ("not text or ", ""),
+    "line feeds": ("_LF in text or _CR in text or text.e", "_CR in text or text.e"),
+    "carriage returns": ("_CR in text or text.e", "text.e"),
+    "an open escape": (""" or text.endswith(b"\\\\")""", ""),
+    "any bytes": (" or not (text.isascii() or sse.is_utf8(text))", ""),
+    "several: any seam": ("frames.count(self._seam) != len(events) - 1", "False"),
+    "several: a quote": ("_QUOTE in text or _LF", "_LF"),
+    "several: line feeds": ("_LF in text or _CR in text or not", "_CR in text or not"),
+    "several: carriage returns": ("_CR in text or not", "not"),
+    "several: bytes of several": ("(frames.isascii() or sse.is_utf8(frames))", "(text.isascii() or sse.is_utf8(text))"),
+    "several: an open escape": ("if _BACKSLASH in text and", "if False and"),
+    "study: anything": ("== _PROBE:", "is not False:"),
+    "study: any beginning": (" or not event.startswith(beginning)", ""),
+    "study: more than one line": (""" or event.find(b"\\n") != len(event) - 2""", ""),
+}
+
+
+@pytest.mark.parametrize(("old", "new"), MUTANTS.values(), ids=MUTANTS.keys())
+def test_no_condition_can_be_left_out(old: str, new: str) -> None:
+    source = inspect.getsource(textevents)
+    assert source.count(old) == 1, f"{old!r} is in it {source.count(old)} times"
+    mutant = types.ModuleType("mutant")
+    sys.modules["mutant"] = mutant
+    exec(compile(source.replace(old, new), "mutant", "exec"), mutant.__dict__)  # noqa: S102 - our own source
+    with pytest.raises(AssertionError):
+        check(mutant.TextEvents)
