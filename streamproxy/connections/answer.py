@@ -54,6 +54,9 @@ class Line(Protocol):
 class Answer(HTTPConnection):
     """Written once, from head to end; whatever is written after that goes nowhere."""
 
+    # What every event needs; the base class has a dictionary for the rest.
+    __slots__ = ("_chunked", "_connection", "finished")
+
     def __init__(self, connection: Line, head: Head) -> None:
         self._connection = connection
         self.head = head

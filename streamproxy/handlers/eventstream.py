@@ -37,6 +37,11 @@ class EventStream:
     *fields* gives the answer's own header fields at that moment. *render* makes of whole events what this client reads.
     """
 
+    __slots__ = (
+        *("_client", "_fields", "_handler", "_heartbeat", "_loop", "_opens", "_pending", "_render", "_taken", "_timer"),
+        *("_took", "_wrote", "opened"),
+    )
+
     def __init__(
         self,
         handler: BaseHandler,
@@ -91,14 +96,18 @@ class EventStream:
         """Write whole events; a future while the socket takes no more: until it is done, write nothing else."""
         if self._render is not None:
             frames = self._render(frames)
-        return self._write(frames) if frames else None
-
-    def _write(self, data: bytes) -> asyncio.Future[None] | None:
-        self._wrote = self._loop.time()
+        if not frames:
+            return None
         if self.opened:
-            self._pending = self._client.send(data)
-            return self._pending
-        self._open()
+            self._wrote = self._loop.time()
+            self._pending = pending = self._client.send(frames)
+            return pending
+        return self._open(frames)
+
+    def _open(self, data: bytes) -> asyncio.Future[None] | None:
+        self._wrote = self._loop.time()
+        self.opened = True
+        self._handler.set_headers({**FIELDS, **self._fields()})
         self._handler.write(data)
         flushed = self._handler.flush()
         self._pending = None if flushed.done() else flushed
@@ -111,10 +120,6 @@ class EventStream:
                 await self._pending
         self._pending = None
 
-    def _open(self) -> None:
-        self.opened = True
-        self._handler.set_headers({**FIELDS, **self._fields()})
-
     def _tick(self) -> None:
         """Fill silence, and give up on a client that takes nothing."""
         now = self._loop.time()
@@ -124,8 +129,11 @@ class EventStream:
                 # An event may open it at once: from then on silence must not last longer than a heartbeat.
                 self._timer = self._loop.call_at(min(self._opens, now + self._heartbeat), self._tick)
                 return
-            if not self.opened or now - self._wrote >= self._heartbeat:
-                self._write(HEARTBEAT)
+            if not self.opened:
+                self._open(HEARTBEAT)
+            elif now - self._wrote >= self._heartbeat:
+                self._wrote = now
+                self._pending = self._client.send(HEARTBEAT)
             self._timer = self._loop.call_at(max(self._wrote + self._heartbeat, now + 0.01), self._tick)
             return
         if self._client.taken != self._taken:

@@ -87,6 +87,8 @@ class Deadlines:
     Runs when made; *started* is the loop's time at which the upstream was asked.
     """
 
+    __slots__ = ("_expired", "_loop", "_started", "_timeouts", "_timer", "last")
+
     def __init__(self, timeouts: Timeouts, expired: Callable[[UpstreamTimeoutError], None], *, started: float) -> None:
         self._loop = asyncio.get_running_loop()
         self._timeouts = timeouts

@@ -30,6 +30,8 @@ class FrameWriter(Protocol):
 class Delivery:
     """One answer, one client. What it is sent is in the *transcript*."""
 
+    __slots__ = (*("_client", "_deadlines", "_guards", "_held", "_loop", "_relay", "_reply", "_room", "_transcript"),)
+
     def __init__(
         self,
         answer: Answer,
@@ -48,11 +50,7 @@ class Delivery:
         self._transcript = transcript
         # So many bytes, which may be text, may pass before the guards are asked.
         self._room = guards.room
-        # What every event needs.
-        self._feed = answer.relay.feed
-        self._add_texts = transcript.add_texts
-        self._write = client.write
-        self._now = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
 
     async def run(self) -> None:
         """All but the ending. What the upstream does wrong is in the relay afterwards."""
@@ -81,24 +79,24 @@ class Delivery:
 
     def _take(self, batch: bytes) -> bool:
         """Hand on what a read brought; False where nothing more is wanted, now or ever."""
-        frames = self._feed(batch)
+        relay = self._relay
+        frames = relay.feed(batch)
         if frames:
-            relay = self._relay
             self._room -= relay.size
             if self._room >= 0:
                 if relay.texts is not None:
-                    self._add_texts(relay.texts)
+                    self._transcript.add_texts(relay.texts)
                 else:
                     relay.tell(self._transcript, frames)
             elif not self._covered(frames):
                 self._held = frames
                 return False
-            behind = self._write(frames)
+            behind = self._client.write(frames)
             if behind is None:
-                self._deadlines.last = self._now()
+                self._deadlines.last = self._loop.time()
             else:
                 self._wait_for(behind)
-        return not self._relay.over
+        return not relay.over
 
     def _covered(self, frames: bytes) -> bool:
         """Whether the guards let *frames* pass at once."""

@@ -28,8 +28,6 @@ LONGEST_TAIL = 1 << 16
 ENDING_EVENTS = 3
 # From so many bytes on it is worth its while to take out the texts that stand between other events.
 MANY_BYTES = 1 << 14
-# What one more text costs to keep, whatever its length.
-BYTES_A_TEXT = 8
 _CR = ord("\r")
 
 
@@ -47,8 +45,8 @@ class Relay:
     """
 
     __slots__ = (
-        *("_alike", "_between", "_completion", "_decoder", "_include_usage", "_plain", "_said", "_tail"),
-        *("_text_events", "_texts_of", "_translator", "_usage_chunk"),
+        *("_between", "_completion", "_decoder", "_include_usage", "_plain", "_said", "_tail", "_text_events"),
+        *("_translator", "_usage_chunk"),
         *("ended", "failed_event", "failure", "over", "size", "texts", "usage"),
     )
 
@@ -73,9 +71,7 @@ class Relay:
         self._translator = translator
         self._completion = Completion(identity, taken_ids)
         self._plain = PlainEvents()
-        self._alike = self._plain.alike
         self._text_events = TextEvents()
-        self._texts_of = self._text_events.texts
         self._decoder = sse.Decoder()
         self._tail = b""
         # Nothing is over, or waits for its end: the next batch begins with an event.
@@ -85,15 +81,16 @@ class Relay:
     def feed(self, batch: bytes) -> bytes:
         """Take what the upstream sent; return the frames the client may see now."""
         if self._between:
-            self.texts = texts = self._texts_of(batch)
+            events = self._text_events
+            self.texts = texts = events.texts(batch)
             if texts is not None:
-                self.size = self._size_of(batch, texts)
+                self.size = len(batch) - len(texts) * events.saved
                 return batch
-            if self._alike(batch):
+            if self._plain.alike(batch):
                 self._said = None
                 self.size = len(batch) - self._plain.skeleton
-                if self._text_events.tries:
-                    self._text_events.study(batch, self._plain.beginning)
+                if events.tries:
+                    events.study(batch, self._plain.beginning)
                 return batch
         self.texts = self._said = None
         self.size = 0
@@ -101,9 +98,6 @@ class Relay:
         self.size = self.size or len(frames)
         self._between = not (self.over or self._tail or self._decoder.pending)
         return frames
-
-    def _size_of(self, frames: bytes, texts: list[bytes]) -> int:
-        return len(frames) - len(texts) * (self._text_events.around - BYTES_A_TEXT)
 
     def tell(self, transcript: Transcript, frames: bytes) -> None:
         """Add *frames* to the *transcript*, which were returned last."""
@@ -199,7 +193,7 @@ class Relay:
             said.add(before)
             said.add_texts(texts)
             said.add(after)
-            self.size = len(before) + self._size_of(plain, texts) + len(after)
+            self.size = len(before) + len(plain) - len(texts) * self._text_events.saved + len(after)
         return before + plain + after
 
     def _alike_from(self, buffer: bytes, start: int) -> tuple[bytes, list[bytes] | None]:
@@ -212,8 +206,8 @@ class Relay:
             self._text_events.study(buffer[start : _end_of_event(buffer, start, len(buffer))], self._plain.beginning)
         for stop in (len(buffer), _start_of_ending(buffer)):
             plain = buffer[start:stop]
-            texts = self._texts_of(plain) if many and plain else None
-            if texts is not None or (plain and self._alike(plain)):
+            texts = self._text_events.texts(plain) if many and plain else None
+            if texts is not None or (plain and self._plain.alike(plain)):
                 return plain, texts
         return b"", None
 

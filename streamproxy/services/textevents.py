@@ -18,19 +18,21 @@ _CONTENT = re.compile(rb'"content": ?"')
 _PROBE = "probe"
 # A stream changes what it writes around its texts when it has thought, has called a tool: seldom.
 MOST_TRIES = 8
+# What one more text takes, whatever its length.
+BYTES_A_TEXT = 8
 
 
 class TextEvents:
     """The events of one stream that say text; none, before one was studied.
 
-    *around* is how many bytes of each are no text.
+    *saved* is how many bytes less than an event its text takes.
     """
 
-    __slots__ = ("_closing", "_first", "_last", "_opening", "_seam", "around", "tries")
+    __slots__ = ("_closing", "_first", "_last", "_opening", "_seam", "saved", "tries")
 
     def __init__(self) -> None:
         self.tries = MOST_TRIES
-        self.around = 0
+        self.saved = 0
         # Nothing begins with none of nothing.
         self._opening: bytes | tuple[()] = ()
         self._closing = self._seam = b""
@@ -72,4 +74,4 @@ class TextEvents:
         if plain_text(opening + _PROBE.encode() + closing) == _PROBE:
             self._opening, self._closing, self._seam = opening, closing, closing + opening
             self._first, self._last = len(opening), len(closing)
-            self.around = len(self._seam)
+            self.saved = len(self._seam) - BYTES_A_TEXT

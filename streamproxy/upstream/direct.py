@@ -29,6 +29,11 @@ LINGER_SECONDS = 0.1
 class Head:
     """The head of an answer while it is parsed, and where its body goes: what ``httptools`` calls."""
 
+    __slots__ = (
+        *("begun_again", "body", "complete", "fields", "lasting", "on_body", "over", "parser", "status"),
+        "__weakref__",
+    )
+
     def __init__(self) -> None:
         self.fields: list[tuple[bytes, bytes]] = []
         self.body: list[bytes] = []
@@ -67,6 +72,12 @@ class Head:
 
 class DirectReply(asyncio.Protocol):
     """Fills ``domain.ports.UpstreamReply``. ``ask`` first."""
+
+    # What every event needs, and a dictionary for what is found out once.
+    __slots__ = (
+        *("__dict__", "_ended", "_error", "_head", "_lingering", "_loan", "_loop", "_paused", "_size", "_take"),
+        *("_transport", "_waiter"),
+    )
 
     def __init__(self, loan: Loan) -> None:
         self._loan: Loan | None = loan
@@ -192,14 +203,14 @@ class DirectReply(asyncio.Protocol):
     # -- what the transport calls ---------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        head = self._head
+        head, take = self._head, self._take
         try:
             head.parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail(malformed())
             return
-        if head.body and self._take is not None:
-            if not self._take(self._taken()):
+        if head.body and take is not None:
+            if not take(self._taken()):
                 self._take = None
                 if not head.over:
                     self.pause()

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamproxy.services import completion, plainevents, relay
+from streamproxy.services.textevents import BYTES_A_TEXT
 from tests.services.slowrelay import SlowRelay
 from tests.services.upstreambytes import Stream, stream_of, talk_of
 from tests.support import relaying
@@ -216,8 +217,8 @@ def test_what_may_be_text_is_all_but_what_all_events_begin_with_or_have_around_i
         (3 * spoken, 3 * len(spoken) - beginning),
         (spoken, len(spoken) - beginning),
         # By now it is known what stands around a text.
-        (spoken, 1000 + relay.BYTES_A_TEXT),
-        (3 * spoken, 3 * (1000 + relay.BYTES_A_TEXT)),
+        (spoken, 1000 + BYTES_A_TEXT),
+        (3 * spoken, 3 * (1000 + BYTES_A_TEXT)),
     ):
         assert running.feed(batch) == batch
         assert running.size == may_be_text
@@ -226,6 +227,6 @@ def test_what_may_be_text_is_all_but_what_all_events_begin_with_or_have_around_i
     shown = running.feed(many + marked)
     # The last ones are read: they might be those that end a stream.
     known = 31 - relay.ENDING_EVENTS
-    assert running.size == known * (1000 + relay.BYTES_A_TEXT) + len(shown) - known * len(spoken)
+    assert running.size == known * (1000 + BYTES_A_TEXT) + len(shown) - known * len(spoken)
     running.feed(spoken + marked)
     assert running.size == len(spoken) + len(shown) - len(many)

@@ -9,7 +9,7 @@ import types
 import pytest
 
 from streamproxy.services import textevents
-from streamproxy.services.textevents import MOST_TRIES, TextEvents
+from streamproxy.services.textevents import BYTES_A_TEXT, MOST_TRIES, TextEvents
 
 BEGINNING = b'data: {"id":"a","choices":['
 EVENT = BEGINNING + b'{"index":0,"delta":{"content":"%b"},"finish_reason":null}]}\n\n'
@@ -64,7 +64,7 @@ def check(kind: type[TextEvents]) -> None:
     events = kind()
     assert events.texts(b"") is events.texts(b"\r") is events.texts(said(b"x")) is None
     events.study(said(b"once"), BEGINNING)
-    assert events.around == len(EVENT) - 2
+    assert events.saved == len(EVENT) - len(b"%b") - BYTES_A_TEXT
     for frames, texts in FRAMES.items():
         assert events.texts(frames) == texts, frames
     assert events.tries == MOST_TRIES - 1

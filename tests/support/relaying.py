@@ -10,7 +10,8 @@ from typing import Any
 
 from streamproxy.dialects.base import Translator
 from streamproxy.services.completion import Identity, TakenIds
-from streamproxy.services.relay import BYTES_A_TEXT, Relay
+from streamproxy.services.relay import Relay
+from streamproxy.services.textevents import BYTES_A_TEXT
 from streamproxy.wire.chat import Transcript
 from tests.support.http import DONE, split_frames
 

@@ -7,6 +7,7 @@ unreadable and skipped, a field of the wrong type is as good as absent.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import msgspec
@@ -90,12 +91,15 @@ def plain_text(event: bytes) -> str | None:
 class Transcript:
     """The answer so far: choice 0 of a stream, or of a whole completion."""
 
+    __slots__ = (
+        *("_calls", "_chunks", "_finish_reason", "_foreseen", "_reasoning", "_refusal", "_spelled", "_text"),
+        *("_unread", "_unreadable", "_usage", "read_bytes"),
+    )
+
     def __init__(self) -> None:
         # Frames, and behind them texts as JSON spells them, one an event.
         self._unread: list[bytes] = []
         self._spelled: list[bytes] = []
-        # Appends events that are known to say these texts and nothing else, without a frame of Python.
-        self.add_texts = self._spelled.extend
         self._foreseen: tuple[bytes, Transcript] | None = None
         self._text: list[str] = []
         # The length in UTF-8 of the content that is read.
@@ -132,6 +136,10 @@ class Transcript:
                 self.read()
             if frames:
                 self._unread.append(frames)
+
+    def add_texts(self, texts: Iterable[bytes]) -> None:
+        """Append events that are known to say these *texts*, spelled as in JSON, and nothing else."""
+        self._spelled += texts
 
     def foresee(self, frames: bytes, said: Transcript | None = None) -> Transcript:
         """What *frames* say (*said* where that is known), which may be added next: then they are not read again."""
