@@ -44,6 +44,7 @@ async def serve(start: Start, sockets: Sequence[socket], *, ready: Callable[[], 
             worker.application,
             trusted_proxies=start.settings.server.trusted_proxies,
             shortcuts=start.settings.server.shortcuts,
+            seat=start.seat,
         )
         server.add_sockets(sockets)
         # What is alive now lives as long as the worker: the collector need not look at it again.

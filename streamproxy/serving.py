@@ -26,6 +26,7 @@ from tornado.netutil import add_accept_handler
 from tornado.web import Application
 
 from streamproxy.connections import bounds
+from streamproxy.connections.crowd import Seat
 from streamproxy.connections.occupancy import Occupancy
 from streamproxy.connections.server import DirectServer
 from streamproxy.connections.sockets import EXHAUSTED, PAUSE_SECONDS, prepare
@@ -56,10 +57,13 @@ class Server(Protocol):
         """Cut whoever is still there."""
 
 
-def make_server(application: Application, *, trusted_proxies: Sequence[str], shortcuts: bool) -> Server:
-    """With *shortcuts* the one whose requests cost a fraction of those of Tornado's."""
-    kind = DirectServer if shortcuts else ProxyServer
-    return kind(application, trusted_proxies=trusted_proxies)
+def make_server(
+    application: Application, *, trusted_proxies: Sequence[str], shortcuts: bool, seat: Seat | None = None
+) -> Server:
+    """With *shortcuts* the one whose requests cost a fraction of those of Tornado's; only that one knows a *seat*."""
+    if shortcuts:
+        return DirectServer(application, trusted_proxies=trusted_proxies, seat=seat)
+    return ProxyServer(application, trusted_proxies=trusted_proxies)
 
 
 class ProxyServer(HTTPServer):

@@ -64,11 +64,13 @@ def _body(
     # Imported here and not by the workers: what is in memory before the fork is shared, and starts at once.
     from streamproxy.app import serve
     from streamproxy.composition.start import Start
+    from streamproxy.connections.crowd import Crowd
     from streamproxy.tokenizer import Tokenizer
 
     secret = auth_secret(settings)
     tokenizer = Tokenizer()
     tokenizer.preload()
+    crowd = Crowd(settings.server.workers) if len(sockets) == 1 else None
     gc.freeze()
 
     def work(slot: int, ready: Callable[[], None]) -> None:
@@ -76,7 +78,8 @@ def _body(
         for others in sockets:
             for other in others if others is not own else ():
                 other.close()
-        start = Start(settings, secret, redis_url, tokenizer, worker=slot)
+        seat = None if crowd is None else crowd.seat(slot)
+        start = Start(settings, secret, redis_url, tokenizer, worker=slot, seat=seat)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(start, own, ready=ready))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from streamproxy.connections.crowd import Seat
 from streamproxy.settings import Settings
 from streamproxy.tokenizer import Tokenizer
 
@@ -13,10 +14,14 @@ ENDING_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What the supervisor decided for a worker before it was started. *redis_url* and *secret* are secrets."""
+    """What the supervisor decided for a worker before it was started. *redis_url* and *secret* are secrets.
+
+    *seat* is its place among the workers that accept from one socket, None where each has its own.
+    """
 
     settings: Settings
     secret: bytes
     redis_url: str
     tokenizer: Tokenizer
     worker: int = 0
+    seat: Seat | None = None

@@ -16,10 +16,11 @@ C = TypeVar("C", bound=Hashable)
 
 
 class Occupancy(Generic[C]):
-    """The connections of one server; *close* closes an idle one."""
+    """The connections of one server; *close* closes an idle one, *left* is called when one is gone."""
 
-    def __init__(self, close: Callable[[C], None]) -> None:
+    def __init__(self, close: Callable[[C], None], *, left: Callable[[], None] = lambda: None) -> None:
         self._close = close
+        self._left = left
         self._busy: set[C] = set()
         self._idle_since: dict[C, float] = {}
         self._idle, self._empty = asyncio.Event(), asyncio.Event()
@@ -48,6 +49,12 @@ class Occupancy(Generic[C]):
         self._busy.discard(connection)
         if not self._busy:
             self._idle.set()
+        self._left()
+
+    @property
+    def count(self) -> int:
+        """Open connections."""
+        return len(self._idle_since)
 
     @property
     def busy(self) -> int:

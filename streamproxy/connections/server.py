@@ -11,6 +11,7 @@ from typing import Any
 from tornado.web import Application
 
 from streamproxy.connections.connection import Connection
+from streamproxy.connections.crowd import FEW, Crowd, Seat
 from streamproxy.connections.occupancy import Occupancy
 from streamproxy.connections.origin import NO_ADDRESS, Peer
 from streamproxy.connections.outbox import Outbox
@@ -20,14 +21,20 @@ log = logging.getLogger(__name__)
 
 # So many a turn of the loop: who is connected already is not to wait for a crowd at the door.
 _AT_ONCE = 128
+# How long a new connection waits for a worker that has fewer than we.
+STEP_BACK_SECONDS = 0.003
 
 
 class DirectServer:
-    """Fills ``connections.Server``. It must be made while its loop runs."""
+    """Fills ``serving.Server``. It must be made while its loop runs.
 
-    def __init__(self, application: Application, *, trusted_proxies: Sequence[str]) -> None:
+    *seat* is this worker's among those that accept from the same socket.
+    """
+
+    def __init__(self, application: Application, *, trusted_proxies: Sequence[str], seat: Seat | None = None) -> None:
         self.application = application
-        self.occupancy: Occupancy[Connection] = Occupancy(Connection.leave)
+        self.occupancy: Occupancy[Connection] = Occupancy(Connection.leave, left=self._count)
+        self._seat = Crowd(1).seat(0) if seat is None else seat
         self._loop = asyncio.get_running_loop()
         self.outbox = Outbox(self._loop)
         self.done: asyncio.Future[None] = self._loop.create_future()
@@ -41,9 +48,19 @@ class DirectServer:
             sock.settimeout(0)
             self._listening[sock.fileno()] = sock
             self._loop.add_reader(sock, self._accept, sock)
+        self._count()
 
-    def _accept(self, listening: socket.socket) -> None:
-        for _ in range(_AT_ONCE):
+    def _count(self) -> None:
+        if self._listening:
+            self._seat.have(self.occupancy.count + len(self._opening))
+
+    def _accept(self, listening: socket.socket, *, unwanted: int = 0) -> None:
+        """Let in who waits; *unwanted* are so many that no other worker has wanted."""
+        for number in range(_AT_ONCE):
+            if number >= unwanted and self._seat.is_full:
+                self._loop.remove_reader(listening)
+                self._loop.call_later(STEP_BACK_SECONDS, self._go_on, listening)
+                return
             try:
                 sock, address = listening.accept()
             except (BlockingIOError, ConnectionAbortedError):
@@ -54,6 +71,7 @@ class DirectServer:
                 self._pause(listening)
                 return
             self.handle(sock, address)
+            self._count()
 
     def _pause(self, listening: socket.socket) -> None:
         """Take nobody for a second: the queue stays ready, and would be asked again and again for nothing.
@@ -67,6 +85,7 @@ class DirectServer:
     def _go_on(self, listening: socket.socket) -> None:
         if listening.fileno() in self._listening:
             self._loop.add_reader(listening, self._accept, listening)
+            self._accept(listening, unwanted=FEW)
 
     def handle(self, sock: socket.socket, address: Any) -> None:
         """Serve the accepted *sock*."""
@@ -89,6 +108,7 @@ class DirectServer:
 
     def stop(self) -> None:
         """Accept no more."""
+        self._seat.leave()
         for listening in self._listening.values():
             self._loop.remove_reader(listening)
             listening.close()

@@ -225,3 +225,19 @@ async def test_with_a_port_per_worker_each_is_reached_at_its_own(
     assert sorted(pids) == sorted(server.worker_pids())
     assert server.ports == list(range(server.port, server.port + 3))
     end.set()
+
+
+async def test_connections_are_shared_by_the_workers(server: Server) -> None:
+    """Whoever accepts them: a worker with nearly all of them is late while the others rest."""
+    client = Client(server.port)
+    held = [await client.connect() for _ in range(200)]
+
+    def shares() -> list[int]:
+        found = [len(psutil.Process(pid).net_connections("tcp")) for pid in server.worker_pids()]
+        return [share for share in found if share]
+
+    await until(lambda: sum(shares()) >= len(held), "all are let in")
+    # A fair share is 50; an eighth more than another is none too many.
+    assert len(shares()) == WORKERS
+    assert min(shares()) >= 30, shares()
+    client.close()
