@@ -150,7 +150,7 @@ class Site:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
             for part in parts:
-                if reader.at_eof():
+                if reader.at_eof() or writer.is_closing():
                     break
                 writer.write(part)
                 await asyncio.sleep(pause)

@@ -57,8 +57,8 @@ async def test_a_crowd_at_the_door_is_shared(door: Door) -> None:
     servers = [server(crowd, slot, door) for slot in range(3)]
     door.knock(300)
     await until(lambda: sum(counts(*servers)) == 300, "all are let in")
-    # Each may have an eighth more than another, and a few that were on their way.
-    assert max(counts(*servers)) - min(counts(*servers)) <= max(counts(*servers)) // 4, counts(*servers)
+    # About a hundred each; who steps back takes a few that nobody was quick enough for.
+    assert max(counts(*servers)) <= 2 * min(counts(*servers)), counts(*servers)
     await over(*servers)
 
 
