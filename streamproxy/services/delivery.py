@@ -30,7 +30,7 @@ class FrameWriter(Protocol):
 class Delivery:
     """One answer, one client. What it is sent is in the *transcript*."""
 
-    __slots__ = (*("_client", "_deadlines", "_guards", "_held", "_loop", "_relay", "_reply", "_room", "_transcript"),)
+    __slots__ = ("_client", "_deadlines", "_guards", "_held", "_loop", "_relay", "_reply", "_room", "_transcript")
 
     def __init__(
         self,
@@ -84,6 +84,7 @@ class Delivery:
         if frames:
             self._room -= relay.size
             if self._room >= 0:
+                # As ``relay.tell`` has it, without the call.
                 if relay.texts is not None:
                     self._transcript.add_texts(relay.texts)
                 else:

@@ -13,7 +13,7 @@ from streamproxy.services.order import Interruption
 from streamproxy.wire.chat import Transcript
 
 # Frames of a long answer are some ten times as long as their text: they are kept only so far. Of each event only what
-# may be text is counted, a third or a fourth.
+# may be text is counted, a third or a fourth; where the text itself is kept, that and a little more.
 UNREAD_BYTES = 1 << 16
 
 

@@ -84,13 +84,13 @@ class Relay:
             events = self._text_events
             self.texts = texts = events.texts(batch)
             if texts is not None:
+                self._said = None
                 self.size = len(batch) - len(texts) * events.saved
                 return batch
             if self._plain.alike(batch):
                 self._said = None
                 self.size = len(batch) - self._plain.skeleton
-                if events.tries:
-                    events.study(batch, self._plain.beginning)
+                events.study(batch, self._plain.beginning)
                 return batch
         self.texts = self._said = None
         self.size = 0
@@ -202,7 +202,7 @@ class Relay:
         Where they are many, also what they say.
         """
         many = len(buffer) - start >= MANY_BYTES
-        if many and self._text_events.tries:
+        if many:
             self._text_events.study(buffer[start : _end_of_event(buffer, start, len(buffer))], self._plain.beginning)
         for stop in (len(buffer), _start_of_ending(buffer)):
             plain = buffer[start:stop]

@@ -2,7 +2,7 @@
 
 What stands around the text is learnt from one such event. Whatever begins and ends so, with nothing in between that
 would end a JSON string or a line, is one more: it need not be searched for anything, and what it says is known
-without reading it as JSON. C-level operations only: this runs for every batch.
+without reading it as JSON. This runs for every batch: where there is one event, C-level operations only.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import re
 from streamproxy.wire import sse
 from streamproxy.wire.chat import plain_text
 
-# Numbers: ``in`` with bytes on its left raises and catches a TypeError each time (CPython's bytes_contains).
+# Numbers, as ``wire.sse`` has them and for its reason.
 _QUOTE, _BACKSLASH, _LF, _CR = b'"\\\n\r'
 _CONTENT = re.compile(rb'"content": ?"')
-_PROBE = "probe"
-# A stream changes what it writes around its texts when it has thought, has called a tool: seldom.
-MOST_TRIES = 8
-# What one more text takes, whatever its length.
+# Two: one may be what the upstream itself says, elsewhere in the event.
+_PROBES = ("probe", "another")
+# Of longer events the text is most, or an upstream wants much to be kept.
+LONGEST_EVENT = 4096
+# What a text counts for beside its bytes: many of nothing are kept, too.
 BYTES_A_TEXT = 8
 
 
@@ -28,11 +29,11 @@ class TextEvents:
     *saved* is how many bytes less than an event its text takes.
     """
 
-    __slots__ = ("_closing", "_first", "_last", "_opening", "_seam", "saved", "tries")
+    __slots__ = ("_closing", "_first", "_last", "_missed", "_opening", "_seam", "saved")
 
     def __init__(self) -> None:
-        self.tries = MOST_TRIES
         self.saved = 0
+        self._missed = 0
         # Nothing begins with none of nothing.
         self._opening: bytes | tuple[()] = ()
         self._closing = self._seam = b""
@@ -55,6 +56,9 @@ class TextEvents:
         if frames.count(self._seam) != len(events) - 1:
             return None
         first = self._first
+        # Again what may overlap; what has both sides of a seam does not.
+        if min(len(events[0]), len(events[-1])) < first:
+            return None
         texts = [event[first:] for event in events]
         text = b"".join(texts)
         if _QUOTE in text or _LF in text or _CR in text or not (frames.isascii() or sse.is_utf8(frames)):
@@ -63,15 +67,24 @@ class TextEvents:
             return None
         return texts
 
-    def study(self, event: bytes, beginning: bytes) -> None:
-        """Learn from *event*, which begins with *beginning* as all plain ones do, if it says text and nothing else."""
-        self.tries -= 1
+    def study(self, frames: bytes, beginning: bytes) -> None:
+        """Learn from the last event of *frames*, which has the *beginning* of all plain ones, if it only says text.
+
+        A stream changes what it writes around its texts when it has thought or has called a tool; one with something
+        new in every event has nothing to learn. So of those that were missed the first, second, fourth … are studied.
+        """
+        self._missed += 1
+        if self._missed & (self._missed - 1):
+            return
+        event = frames[frames.rfind(b"\n\n", 0, -2) + 2 :] if frames.find(b"\n\n") < len(frames) - 2 else frames
         found = _CONTENT.search(event, len(beginning))
         if found is None or not event.startswith(beginning) or event.find(b"\n") != len(event) - 2:
             return
         opening, closing = event[: found.end()], event[event.find(b'"', found.end()) :]
+        if len(opening) + len(closing) > LONGEST_EVENT or not (event.isascii() or sse.is_utf8(event)):
+            return
         # Whatever else stands there, another text may stand in its place.
-        if plain_text(opening + _PROBE.encode() + closing) == _PROBE:
+        if all(plain_text(b"%b%b%b" % (opening, probe.encode(), closing)) == probe for probe in _PROBES):
             self._opening, self._closing, self._seam = opening, closing, closing + opening
             self._first, self._last = len(opening), len(closing)
             self.saved = len(self._seam) - BYTES_A_TEXT

@@ -31,7 +31,7 @@ class Head:
 
     __slots__ = (
         *("begun_again", "body", "complete", "fields", "lasting", "on_body", "over", "parser", "status"),
-        "__weakref__",
+        "__weakref__",  # by which a test sees that it is gone
     )
 
     def __init__(self) -> None:

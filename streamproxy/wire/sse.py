@@ -21,6 +21,8 @@ DONE: Final = b"data: [DONE]\n\n"
 # one chunk, stay well below it.
 MAX_EVENT_SIZE: Final = 1 << 20
 
+# A number: ``in`` with bytes on its left raises and catches a TypeError each time (CPython's bytes_contains).
+_CR = ord("\r")
 _BOM = b"\xef\xbb\xbf"
 # Exactly the line ends of the specification: str.splitlines would also cut at U+2028, U+0085, \v and others.
 _LINE_END = re.compile(r"\r\n|\r|\n")
@@ -105,7 +107,7 @@ class Decoder:
         if self._after_cr:
             chunk = chunk.removeprefix(b"\n")
         self._after_cr = chunk.endswith(b"\r")
-        if b"\r" in chunk:
+        if _CR in chunk:
             chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         return chunk.split(b"\n")
 
@@ -181,7 +183,7 @@ def is_clean(frames: bytes) -> bool:
     return (
         frames.startswith(b"data: ")
         and frames.endswith(b"\n\n")
-        and b"\r" not in frames
+        and _CR not in frames
         # No newline but those of the separators and of the end: no comment, no other field, no second data line.
         and frames.count(b"\n") == 2 * (frames.count(b"\n\ndata: ") + 1)
         and not frames.startswith(b"data: \n")

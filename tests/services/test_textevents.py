@@ -9,7 +9,7 @@ import types
 import pytest
 
 from streamproxy.services import textevents
-from streamproxy.services.textevents import BYTES_A_TEXT, MOST_TRIES, TextEvents
+from streamproxy.services.textevents import BYTES_A_TEXT, LONGEST_EVENT, TextEvents
 
 BEGINNING = b'data: {"id":"a","choices":['
 EVENT = BEGINNING + b'{"index":0,"delta":{"content":"%b"},"finish_reason":null}]}\n\n'
@@ -28,6 +28,8 @@ FRAMES: dict[bytes, list[bytes] | None] = {
     said(b"one", b"", b"\xc3\xa9"): [b"one", b"", b"\xc3\xa9"],
     # Nothing but an opening and a closing that share their quote.
     OPENING + CLOSING[1:]: None,
+    OPENING + CLOSING[1:] + said(b"x"): None,
+    said(b"x") + OPENING + CLOSING[1:]: None,
     said(b"x")[1:]: None,
     said(b"x").replace(b'"a"', b'"b"'): None,
     said(b"x").replace(b"null", b'"stop"'): None,
@@ -51,7 +53,10 @@ NOTHING = (
     said(b"x").replace(b'"a"', b'"b"'),
     said(b"x").replace(b"}]}", b"}\n]}"),
     said(b'\\"x'),
-    said(b"x", b"y"),
+    said(b"x").replace(b"]}", b'],"x":"\xff"}'),
+    said(b"x").replace(b"]}", b'],"x":"%b"}' % (LONGEST_EVENT * b"y")),
+    said(b"A").replace(b'"},', b'","content":"probe"},'),
+    said(b"A").replace(b'"},', b'","content":"another"},'),
 )
 
 
@@ -67,11 +72,22 @@ def check(kind: type[TextEvents]) -> None:
     assert events.saved == len(EVENT) - len(b"%b") - BYTES_A_TEXT
     for frames, texts in FRAMES.items():
         assert events.texts(frames) == texts, frames
-    assert events.tries == MOST_TRIES - 1
 
 
 def test_events_that_say_text_are_told_from_all_others() -> None:
     check(TextEvents)
+
+
+def test_the_last_of_several_is_studied_and_what_is_missed_is_studied_ever_more_seldom() -> None:
+    several = said(b"x", b"y")
+    events = TextEvents()
+    for _ in range(4):
+        events.study(NOTHING[0], BEGINNING)
+    for missed in (5, 6, 7):
+        events.study(several, BEGINNING)
+        assert events.texts(several) is None, missed
+    events.study(several, BEGINNING)
+    assert events.texts(several) == [b"x", b"y"]
 
 
 MUTANTS = {
@@ -90,7 +106,12 @@ MUTANTS = {
     "several: carriage returns": ("_CR in text or not", "not"),
     "several: bytes of several": ("(frames.isascii() or sse.is_utf8(frames))", "(text.isascii() or sse.is_utf8(text))"),
     "several: an open escape": ("if _BACKSLASH in text and", "if False and"),
-    "study: anything": ("== _PROBE:", "is not False:"),
+    "several: an overlap": ("if min(len(events[0]), len(events[-1])) < first:", "if False:"),
+    "study: anything": ("== probe for", "is not False for"),
+    "study: one probe": ('("probe", "another")', '("probe",)'),
+    "study: another probe": ('("probe", "another")', '("another",)'),
+    "study: any bytes": (" or not (event.isascii() or sse.is_utf8(event))", ""),
+    "study: any length": ("len(opening) + len(closing) > LONGEST_EVENT or ", ""),
     "study: any beginning": (" or not event.startswith(beginning)", ""),
     "study: more than one line": (""" or event.find(b"\\n") != len(event) - 2""", ""),
 }

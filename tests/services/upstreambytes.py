@@ -55,7 +55,7 @@ class StreamMaker:
         usage = self._random.choice([{}, {"usage": None}])
         events = []
         for _ in range(self._random.choice([5, 20, 150])):
-            text = self._random.choice([text for text in TEXTS if text is not None])
+            text = self._random.choice(TEXTS if self._one_in(10) else ("a", " b", "你好", "🚀 ", "x" * 50, "\n"))
             choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
             chunk = {"id": ID, "object": "chat.completion.chunk", "created": 5, "model": "m", "choices": [choice]}
             spelled = json.dumps(chunk | usage, separators=separators, ensure_ascii=self._one_in(2))
