@@ -54,10 +54,6 @@ _LONGEST = 16_384
 _PLAIN_FIELDS = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
 
 
-# Values in which no secret can stand, whatever their field is called.
-_HARMLESS = frozenset({type(None), bool, int, float})
-
-
 def redact(text: str) -> str:
     """Return *text* with everything masked that looks like a credential."""
     if _SUSPICIOUS.search(text) is not None:
@@ -118,8 +114,7 @@ class _StderrHandler(logging.StreamHandler):  # type: ignore[type-arg]
 
     def line(self, logger: str, message: str, fields: Mapping[str, object]) -> None:
         """Like a record at INFO with these extra fields, masked as that would be. It is out before the loop waits."""
-        # Most fields are numbers, which are not worth a call.
-        masked = {n: value if value.__class__ in _HARMLESS else _redacted(n, value) for n, value in fields.items()}
+        masked = {name: _redacted(name, value) for name, value in fields.items()}
         text = self._format.line(time.time(), "INFO", logger, message, masked)
         with self._locked():
             self._waiting.append(text)
@@ -186,7 +181,7 @@ def _is_secret(name: str) -> bool:
 
 
 def _redacted(name: str, value: object) -> object:
-    if value.__class__ in _HARMLESS:
+    if value is None or isinstance(value, (bool, int, float)):
         return value
     if _is_secret(name):
         return MASK

@@ -16,6 +16,7 @@ from streamproxy.stores.sql.connect import open_sql
 from streamproxy.stores.sql.models import messages, usage
 from tests.compat.conftest import Accounts
 from tests.contract.shapes import CANARY, assert_error
+from tests.e2e.facts import until
 from tests.support.http import Client, Head
 from tests.support.proxies import StartProxy
 from tests.support.proxy import ProxyProcess
@@ -65,13 +66,12 @@ class Caller:
     async def row(self, answer: Head) -> dict[str, Any]:
         """The usage row of a stream, once it is written."""
         query = select(usage).where(usage.c.stream_id == answer.get("X-Stream-Id"))
-        async with asyncio.timeout(5):
-            while True:
-                async with self._accounts.database.read() as connection:
-                    found = (await connection.execute(query)).one_or_none()
-                if found is not None:
-                    return dict(found._mapping)
-                await asyncio.sleep(0.01)
+
+        async def written() -> Any:
+            async with self._accounts.database.read() as connection:
+                return (await connection.execute(query)).one_or_none()
+
+        return dict((await until(written, "the row is written", 5))._mapping)
 
     async def said(self, answer: Head) -> int:
         """How many messages a stream left in the history."""

@@ -20,12 +20,12 @@ class Crowd:
 
     def __init__(self, workers: int) -> None:
         self._counts = memoryview(mmap.mmap(-1, 4 * workers)).cast("I")
-        for slot in range(workers):
-            self.seat(slot).leave()
+        self._seats = [Seat(self._counts, slot) for slot in range(workers)]
 
     def seat(self, slot: int) -> Seat:
-        """The place of the worker with that number, from 0 on."""
-        return Seat(self._counts, slot)
+        """The place of a new worker with that number, from 0 on: what the one before it had is forgotten."""
+        self._seats[slot].leave()
+        return self._seats[slot]
 
 
 class Seat:
@@ -34,6 +34,7 @@ class Seat:
     def __init__(self, counts: memoryview[int], slot: int) -> None:
         self._counts = counts
         self._slot = slot
+        self.leave()
 
     def have(self, connections: int) -> None:
         """Tell the others how many there are here."""

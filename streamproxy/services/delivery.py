@@ -84,11 +84,7 @@ class Delivery:
         if frames:
             self._room -= relay.size
             if self._room >= 0:
-                # As ``relay.tell`` has it, without the call.
-                if relay.texts is not None:
-                    self._transcript.add_texts(relay.texts)
-                else:
-                    relay.tell(self._transcript, frames)
+                relay.tell(self._transcript, frames)
             elif not self._covered(frames):
                 self._held = frames
                 return False

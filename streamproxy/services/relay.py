@@ -104,18 +104,17 @@ class Relay:
         if self.texts is not None:
             transcript.add_texts(self.texts)
             return
-        if self._said is not None:
-            transcript.foresee(frames, self._said)
+        self.foretell(transcript, frames)
         transcript.add(frames)
 
     def foretell(self, transcript: Transcript, frames: bytes) -> None:
         """Tell the *transcript* what *frames* say, which were returned last and may be added."""
+        said = self._said
         if self.texts is not None:
             said = Transcript()
             said.add_texts(self.texts)
+        if said is not None:
             transcript.foresee(frames, said)
-        elif self._said is not None:
-            transcript.foresee(frames, self._said)
 
     def _feed(self, batch: bytes) -> bytes:
         if self.over:

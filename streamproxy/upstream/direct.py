@@ -203,14 +203,14 @@ class DirectReply(asyncio.Protocol):
     # -- what the transport calls ---------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        head, take = self._head, self._take
+        head = self._head
         try:
             head.parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail(malformed())
             return
-        if head.body and take is not None:
-            if not take(self._taken()):
+        if head.body and self._take is not None:
+            if not self._take(self._taken()):
                 self._take = None
                 if not head.over:
                     self.pause()

@@ -6,6 +6,7 @@ back where they were after a warm-up, and nothing may have erred. It takes a qua
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import aiohttp
 import click
 
 from tests.bench.machine import ROOT, Cores, allow_many_files, build
@@ -31,9 +33,8 @@ _COUNT_SECONDS = 15
 # Connections are kept for a while, the last rows are being written: all is quiet when nothing changes any more.
 _QUIET_SECONDS, _STEADY_SECONDS = 120, 10
 MEMORY_SHARE = 0.05
-# asyncio's pool (concurrent.futures' default size) starts a thread whenever all it has are at work, and keeps it. A
-# warm-up does not fill it, and a thread lost now and then would be more within an hour.
-_POOL_THREADS = min(32, (os.cpu_count() or 1) + 4)
+# More than a worker has connections to its database, several times.
+_READERS_A_WORKER = 100
 P99_MS = 50.0
 
 
@@ -91,13 +92,30 @@ def faults(what: str, m: Measurement) -> Iterator[str]:
 
 def compared(before: Held, after: Held) -> list[str]:
     """What is not back where it was."""
-    grown = [name for name in ("files", "tasks") if getattr(after, name) > getattr(before, name)]
-    if after.threads > before.threads + _POOL_THREADS:
-        grown.append("threads")
+    grown = [name for name in ("files", "threads", "tasks") if getattr(after, name) > getattr(before, name)]
     wrong = [f"{name}: {getattr(before, name)} → {getattr(after, name)}" for name in grown]
     if abs(after.memory_mib / before.memory_mib - 1) > MEMORY_SHARE:
         wrong.append(f"memory: {before.memory_mib:.1f} → {after.memory_mib:.1f} MiB, more than {MEMORY_SHARE:.0%}")
     return wrong
+
+
+async def fill_pools(target: Target) -> None:
+    """Have each worker open every connection to its database: they are opened when that many are needed at once, each
+    has a thread, and both are kept.
+    """
+    headers = dict(line.split(": ", 1) for line in target.headers)
+    async with aiohttp.ClientSession(
+        f"http://127.0.0.1:{target.port}",
+        headers=headers,
+        connector=aiohttp.TCPConnector(limit=0),
+        raise_for_status=True,
+    ) as session:
+
+        async def ask() -> None:
+            async with session.get("/v1/sessions") as answer:
+                await answer.read()
+
+        await asyncio.gather(*(ask() for _ in range(_READERS_A_WORKER * len(target.workers))))
 
 
 def soak(load: Path, target: Target, mock: Mock, counts: Path, *, streams: int, minutes: float, row: int) -> list[str]:
@@ -107,6 +125,7 @@ def soak(load: Path, target: Target, mock: Mock, counts: Path, *, streams: int, 
     in_a_row = replace(W1, name="in a row", clients=1, seconds=3600, warm=0, ramp=0, requests=row)
     for workload in (replace(W3, clients=streams, seconds=20), replace(W1, seconds=5)):
         measure(load, target, workload)
+    asyncio.run(fill_pools(target))
     before = quiet(target, counts)
     print(f"after the warm-up: {before}", flush=True)
     print(f"{streams} streams of 40 events a second for {minutes:g} minutes ...", flush=True)

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 from tornado.web import Application
 
-from streamproxy.connections.crowd import Crowd
+from streamproxy.connections.crowd import Crowd, Seat
 from streamproxy.connections.server import DirectServer
 from tests.e2e.facts import until
 
@@ -36,8 +36,8 @@ def door() -> Iterator[Door]:
     door.close()
 
 
-def server(crowd: Crowd, slot: int, door: Door) -> DirectServer:
-    made = DirectServer(Application(), trusted_proxies=(), seat=crowd.seat(slot))
+def server(seat: Seat, door: Door) -> DirectServer:
+    made = DirectServer(Application(), trusted_proxies=(), seat=seat)
     made.add_sockets([door.socket.dup()])
     return made
 
@@ -54,7 +54,7 @@ async def over(*servers: DirectServer) -> None:
 
 async def test_a_crowd_at_the_door_is_shared(door: Door) -> None:
     crowd = Crowd(3)
-    servers = [server(crowd, slot, door) for slot in range(3)]
+    servers = [server(crowd.seat(slot), door) for slot in range(3)]
     door.knock(300)
     await until(lambda: sum(counts(*servers)) == 300, "all are let in")
     # About a hundred each; who steps back takes a few that nobody was quick enough for.
@@ -65,35 +65,48 @@ async def test_a_crowd_at_the_door_is_shared(door: Door) -> None:
 async def test_what_a_worker_with_fewer_does_not_take_is_taken_by_one_with_more(door: Door) -> None:
     crowd = Crowd(2)
     crowd.seat(1).have(0)  # and it sleeps
-    awake = server(crowd, 0, door)
+    seat = crowd.seat(0)
+    awake = server(seat, door)
     door.knock(100)
     await until(lambda: counts(awake) == [100], "all are let in")
-    assert crowd.seat(0).is_full
+    assert seat.is_full
     await over(awake)
 
 
 async def test_who_left_makes_room(door: Door) -> None:
     crowd = Crowd(2)
-    first = server(crowd, 0, door)
+    seat = crowd.seat(0)
+    first = server(seat, door)
     door.knock(20)
     await until(lambda: counts(first) == [20], "all are let in")
     # The other one accepts nothing: it is not there yet.
-    assert not crowd.seat(0).is_full
-    second = server(crowd, 1, door)
-    assert crowd.seat(0).is_full
+    assert not seat.is_full
+    second = server(crowd.seat(1), door)
+    assert seat.is_full
     for connection in first.occupancy.all:
         connection.abort()
     await until(lambda: counts(first) == [0], "all have left")
-    assert not crowd.seat(0).is_full
+    assert not seat.is_full
     await over(first, second)
-    assert not crowd.seat(0).is_full
+    assert not seat.is_full
 
 
 def test_a_few_more_than_another_are_not_too_many() -> None:
     crowd = Crowd(3)
+    here, fuller, other = (crowd.seat(slot) for slot in range(3))
+    fuller.have(200)
     for own, least, full in ((4, 0, False), (5, 0, True), (160, 140, False), (160, 139, True)):
-        crowd.seat(0).have(own)
-        crowd.seat(1).have(200)
-        crowd.seat(2).have(least)
-        assert crowd.seat(0).is_full is full
-        assert not crowd.seat(2).is_full
+        here.have(own)
+        other.have(least)
+        assert here.is_full is full
+        assert not other.is_full
+
+
+def test_nobody_waits_for_a_worker_that_was_killed_and_is_not_back() -> None:
+    crowd = Crowd(2)
+    here, killed = (crowd.seat(slot) for slot in range(2))
+    here.have(100)
+    killed.have(1)
+    assert here.is_full
+    crowd.seat(1)  # for the one that is started in its place
+    assert not here.is_full

@@ -90,13 +90,15 @@ async def test_who_comes_between_two_tests_is_answered_for_good(
 ) -> None:
     """A reset would be tried again, and would take the next test's script."""
     upstream.script(stall())
+    unfinished = await direct.connect()
+    await unfinished.send(b"POST /v1/chat/completions HTTP/1.1\r\n")
     unanswered = await direct.open_chat()
     await upstream.request()
     await upstream.stop()
     late = await direct.open_chat()
     following = ScriptedUpstream(upstream_socket)
     await following.start()
-    assert [(await stream.head()).status for stream in (unanswered, late)] == [400, 400]
+    assert [(await stream.head()).status for stream in (unfinished, unanswered, late)] == [400] * 3
     assert following.requests == []
     await following.stop()
     await upstream.start()  # which the fixture stops

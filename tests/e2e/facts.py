@@ -12,15 +12,20 @@ import psutil  # type: ignore[import-untyped]
 
 async def until(fact: Callable[[], Any], what: str, seconds: float = 40) -> Any:
     """Wait until *fact* (maybe a coroutine function) of another process, which offers no event, is true; return it."""
-    async with asyncio.timeout(seconds) as bound:
-        while True:
-            found = fact()
-            if asyncio.iscoroutine(found):
-                found = await found
-            if found:
-                return found
-            assert not bound.expired(), what
-            await asyncio.sleep(0.02)
+    bound = asyncio.timeout(seconds)
+    try:
+        async with bound:
+            while True:
+                found = fact()
+                if asyncio.iscoroutine(found):
+                    found = await found
+                if found:
+                    return found
+                await asyncio.sleep(0.02)
+    except TimeoutError as late:
+        if not bound.expired():
+            raise
+        raise TimeoutError(f"not within {seconds:g} s: {what}") from late
 
 
 async def until_some(rows: Callable[[], Any], count: int) -> Any:

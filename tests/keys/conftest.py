@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -95,13 +95,6 @@ async def metric(client: Client, name: str, **labels: str) -> float:
     lines = answer.body.decode().splitlines()
     found = [line for line in lines if line.startswith(name + "{") and all(label in line for label in wanted)]
     return sum(float(line.rsplit(" ", 1)[1]) for line in found)
-
-
-async def until(noticed: Callable[[], Awaitable[bool]]) -> None:
-    """Ask again until another process has noticed: there is no event of it to wait for."""
-    async with asyncio.timeout(15):
-        while not await noticed():  # noqa: ASYNC110 (see above)
-            await asyncio.sleep(0.05)
 
 
 def error_code(answer: Reply) -> str:

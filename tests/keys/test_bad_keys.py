@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.e2e.facts import until
 from tests.keys.conftest import (
     BROKE,
     DEAD,
@@ -20,7 +21,6 @@ from tests.keys.conftest import (
     metric,
     rows,
     said,
-    until,
     used,
 )
 from tests.support.http import Client
@@ -29,6 +29,8 @@ from tests.support.steps import by_key
 from tests.support.upstream import ScriptedUpstream, catalogue
 
 MANY = 200
+# Workers look once a second at what the others know.
+NOTICED_SECONDS = 15
 Caller = Callable[[ProxyProcess], Client]
 # Each command is a Python of its own that starts.
 patiently = pytest.mark.gen_test(timeout=170)
@@ -56,7 +58,7 @@ async def test_two_bad_keys_and_a_good_one_answer_two_hundred_at_once(
         return calls == used(upstream)
 
     # Each worker passes its counts on twice a second.
-    await until(counted)
+    await until(counted, "all counts are passed on", NOTICED_SECONDS)
     listed = await rows(proxy)
     assert (listed["dead"].state, listed["brok"].state, listed["good"].state) == ("disabled", "parked", "healthy")
     assert listed["dead"].why == "invalid_api_key: Incorrect API key provided: ***."
@@ -79,7 +81,7 @@ async def _all_out_and_back(proxy: ProxyProcess, client: Client, upstream: Scrip
         assert {error_code(await client.chat()) for _ in range(12)} == {"no_key_available"}
         return len(upstream.requests) == before
 
-    await until(nobody_asks)
+    await until(nobody_asks, "no worker asks with a dead key", NOTICED_SECONDS)
     # A worker that had none of the twenty, and did not look yet at what the others know, found out by itself.
     assert len(upstream.requests) - asked < workers
     upstream.script(*GOOD_ANSWER)
@@ -88,7 +90,7 @@ async def _all_out_and_back(proxy: ProxyProcess, client: Client, upstream: Scrip
     async def good_everywhere() -> bool:
         return {answer.status for answer in [await client.chat() for _ in range(12)]} == {200}
 
-    await until(good_everywhere)
+    await until(good_everywhere, "all workers use the key", NOTICED_SECONDS)
 
 
 @patiently
@@ -101,7 +103,7 @@ async def test_a_parked_and_a_disabled_key_come_back_by_themselves(
     upstream.script(REFUSED)
     upstream.listing = REFUSED
     assert (await client.chat()).status == 503
-    await until(lambda: _probed(upstream))
+    await until(lambda: len(upstream.listed) >= 2, "the key is probed", NOTICED_SECONDS)
     assert (await client.chat()).status == 503
     upstream.script(*GOOD_ANSWER)
     upstream.listing = catalogue
@@ -109,11 +111,7 @@ async def test_a_parked_and_a_disabled_key_come_back_by_themselves(
     async def answers() -> bool:
         return (await client.chat()).status == 200
 
-    await until(answers)
-
-
-async def _probed(upstream: ScriptedUpstream) -> bool:
-    return len(upstream.listed) >= 2
+    await until(answers, "the key is used", NOTICED_SECONDS)
 
 
 @patiently
@@ -129,7 +127,7 @@ async def test_a_key_disabled_by_hand_stays_out_until_it_is_enabled(
     async def refused() -> bool:
         return (await client.chat()).status == 503
 
-    await until(refused)
+    await until(refused, "no key is used", NOTICED_SECONDS)
     proxy.stop()
     proxy.start()
     assert error_code(await client.chat()) == "no_key_available"
@@ -142,7 +140,7 @@ async def test_a_key_disabled_by_hand_stays_out_until_it_is_enabled(
     async def answers() -> bool:
         return (await client.chat()).status == 200
 
-    await until(answers)
+    await until(answers, "the key is used", NOTICED_SECONDS)
 
 
 @patiently
@@ -158,7 +156,7 @@ async def test_a_key_that_is_added_is_used_without_a_restart(
     async def answers() -> bool:
         return (await client.chat()).status == 200
 
-    await until(answers)
+    await until(answers, "the key is used", NOTICED_SECONDS)
     added = (await rows(proxy))["good"]
     assert (added.upstream, added.origin, added.state) == ("default", "key add", "healthy")
     await command(proxy, "key", "remove", "good")
@@ -166,4 +164,4 @@ async def test_a_key_that_is_added_is_used_without_a_restart(
     async def refused() -> bool:
         return (await client.chat()).status == 503
 
-    await until(refused)
+    await until(refused, "no key is used", NOTICED_SECONDS)

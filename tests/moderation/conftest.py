@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from tornado.ioloop import IOLoop
 from streamproxy.stores.sql.connect import open_sql
 from streamproxy.stores.sql.models import messages, usage
 from tests.compat.conftest import Accounts
+from tests.e2e.facts import until
 from tests.support.http import Client, Head
 from tests.support.proxies import StartProxy
 from tests.support.proxy import ProxyProcess
@@ -48,9 +48,7 @@ class Asker:
     async def end_of(self, answer: Head) -> str:
         """The end reason of a stream, once its row is written."""
         query = select(usage.c.end_reason).where(usage.c.stream_id == answer.get("X-Stream-Id"))
-        async with asyncio.timeout(5):
-            while (found := await self._one(query)) is None:  # noqa: ASYNC110 (another process writes it)
-                await asyncio.sleep(0.01)
+        found = await until(lambda: self._one(query), "the row is written", 5)
         return str(found[0])
 
     async def said_in(self, answer: Head) -> tuple[str, bool]:

@@ -106,13 +106,13 @@ class ScriptedUpstream:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         # Here, not in the task: one that is cancelled before its first step never gets there.
-        task.add_done_callback(lambda _: writer.close())
+        task.add_done_callback(lambda task: _hang_up(writer, unanswered=task.cancelled()))
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await self._serve(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            return  # the proxy left, or the test is over: both belong to a script's life
+        except (ConnectionError, asyncio.IncompleteReadError):
+            return  # the proxy left: that belongs to a script's life
         except Exception as exc:  # noqa: BLE001 - kept for stop(), which fails the test with it
             self._faults.append(exc)
 
@@ -129,9 +129,9 @@ class ScriptedUpstream:
             await watch  # a write found out first; the watch says how the proxy left
             raise
         except asyncio.CancelledError:
+            # The test is over: that too.
             if not answer.started:
-                writer.write(OVER)
-            raise
+                raise
         finally:
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
@@ -151,6 +151,12 @@ class ScriptedUpstream:
                 await step(answer)
         finally:
             self.running -= 1
+
+
+def _hang_up(writer: asyncio.StreamWriter, *, unanswered: bool) -> None:
+    if unanswered:
+        writer.write(OVER)
+    writer.close()
 
 
 async def catalogue(answer: Answer) -> None:

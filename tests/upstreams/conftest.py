@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from tornado.ioloop import IOLoop
 
+from tests.e2e.facts import until
 from tests.support.http import Client, Reply, chat
 from tests.support.proxies import StartProxy
 from tests.support.proxy import ProxyProcess, provider_keys
@@ -109,12 +110,11 @@ class Witness:
         statuses = [Path(f"/proc/{pid}/status").read_text() for pid in self.proxy.pids()]
         return sum(int(size) * 1024 for status in statuses for size in re.findall(r"VmHWM:\s+(\d+) kB", status))
 
-    async def _row(self, reply: Reply) -> dict[str, Any] | None:
+    async def _row(self, reply: Reply) -> dict[str, Any]:
         """The ledger's row, which is written when the client has its answer."""
-        stream_id = reply.head.get("X-Stream-Id")
-        async with asyncio.timeout(SLACK):
-            while (row := self._select(stream_id)) is None:  # noqa: ASYNC110 - another process writes it
-                await asyncio.sleep(0.02)
+        row: dict[str, Any] = await until(
+            lambda: self._select(reply.head.get("X-Stream-Id")), "the row is written", SLACK
+        )
         return row
 
     def _select(self, stream_id: str | None) -> dict[str, Any] | None:

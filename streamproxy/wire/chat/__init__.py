@@ -1,13 +1,14 @@
 """Chat completions as values, https://platform.openai.com/docs/api-reference/chat
 
 ``request`` what the client asks and what the upstream is asked, ``chunk`` the pieces of a streamed
-answer that we make or take apart, ``transcript`` what was said, ``toolcall`` calls put together from
-their pieces. Fields that nobody here knows are kept as they came.
+answer that we make or take apart, ``shapes`` how they are read, ``transcript`` what was said, ``toolcall``
+calls put together from their pieces. Fields that nobody here knows are kept as they came.
 """
 
 from streamproxy.wire.chat.chunk import ReportedUsage, completed_chunk, finish_chunk, split_usage, usage_chunk
 from streamproxy.wire.chat.request import MAX_MESSAGES, ChatRequest, Message, encode_request, new_request, parse_request
-from streamproxy.wire.chat.transcript import Transcript, plain_text
+from streamproxy.wire.chat.shapes import plain_text
+from streamproxy.wire.chat.transcript import Transcript
 
 __all__ = [
     "MAX_MESSAGES",

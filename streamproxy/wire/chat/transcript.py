@@ -8,84 +8,22 @@ unreadable and skipped, a field of the wrong type is as good as absent.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
-
-import msgspec
+from typing import Any
 
 from streamproxy.wire import sse
 from streamproxy.wire.chat.chunk import ReportedUsage
+from streamproxy.wire.chat.shapes import UNREADABLE, Choice, Chunk, Spoken, chunk_decoder, plain_decoder, text_decoder
 from streamproxy.wire.chat.toolcall import ToolCalls
 
 # After these the model had said all of its calls; ``length``, ``content_filter`` or a cut leave broken arguments.
 # A call that ``tool_choice`` names ends with ``stop``, as OpenAI documents.
 _CALLS_COMPLETE = frozenset({"tool_calls", "function_call", "stop"})
 
-
-class _Said(msgspec.Struct, gc=False):
-    """A ``delta`` or a ``message``. Leaves are Any: a wrong type must not cost the rest of the chunk."""
-
-    content: Any = None
-    refusal: Any = None
-    reasoning_content: Any = None
-    reasoning: Any = None
-    tool_calls: Any = None
-
-
-class _Choice(msgspec.Struct, gc=False):
-    index: Any = 0
-    delta: _Said | None = None
-    message: _Said | None = None
-    finish_reason: Any = None
-
-
-class _Chunk(msgspec.Struct, gc=False):
-    choices: list[_Choice] | None = None
-    usage: Any = None
-
-
-class _PlainDelta(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    """A delta that says text and nothing else."""
-
-    content: str | None = None
-    role: str | None = None
-    refusal: None = None
-    reasoning_content: None = None
-    reasoning: None = None
-    tool_calls: None = None
-    function_call: None = None
-
-
-class _PlainChoice(msgspec.Struct, gc=False):
-    delta: _PlainDelta
-    index: Literal[0]
-    finish_reason: None = None
-
-
-class _PlainChunk(msgspec.Struct, gc=False):
-    """What nearly all of a long answer consists of, so strict that whatever is more is none."""
-
-    choices: tuple[_PlainChoice]
-    usage: None = None
-    error: None = None
-
-
 # Behind the last events of text come the finish reason and the usage.
 _ENDING_EVENTS = 3
 _ENDING_BYTES = 2048
 _FINISHED = b'"finish_reason":"'
-_NOT_OURS = _Choice()
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_decoder = msgspec.json.Decoder(_Chunk)
-_plain_decoder = msgspec.json.Decoder(_PlainChunk)
-_text_decoder = msgspec.json.Decoder(str)
-
-
-def plain_text(event: bytes) -> str | None:
-    """The content of an *event* of one ``data:`` line that says text and nothing else; None for any other."""
-    try:
-        return _plain_decoder.decode(event.removeprefix(b"data: ")).choices[0].delta.content
-    except _UNREADABLE:
-        return None
+_NOT_OURS = Choice()
 
 
 class Transcript:
@@ -260,8 +198,8 @@ class Transcript:
     def _took_texts(self, spelled: bytes, count: int) -> bool:
         """Whether *spelled*, what *count* events say, is the inside of a JSON string: then it is taken."""
         try:
-            self._take_text(_text_decoder.decode(b'"%b"' % spelled))
-        except _UNREADABLE:
+            self._take_text(text_decoder.decode(b'"%b"' % spelled))
+        except UNREADABLE:
             return False
         self._chunks += count
         return True
@@ -278,8 +216,8 @@ class Transcript:
     def _took_plain(self, lines: bytes) -> bool:
         """Whether all *lines* are plain chunks: then their text is taken."""
         try:
-            chunks = _plain_decoder.decode_lines(lines)
-        except _UNREADABLE:
+            chunks = plain_decoder.decode_lines(lines)
+        except UNREADABLE:
             return False
         self._take_text("".join([text for chunk in chunks if (text := chunk.choices[0].delta.content)]))
         self._chunks += len(chunks)
@@ -290,21 +228,21 @@ class Transcript:
             self._text.append(text)
             self.read_bytes += len(text) if text.isascii() else len(text.encode())
 
-    def _decoded(self, lines: bytes) -> list[_Chunk]:
+    def _decoded(self, lines: bytes) -> list[Chunk]:
         try:
-            return _decoder.decode_lines(lines)
-        except _UNREADABLE:
+            return chunk_decoder.decode_lines(lines)
+        except UNREADABLE:
             payloads = [line.removeprefix(b"data:").strip() for line in lines.split(b"\n")]
             return [chunk for payload in payloads if (chunk := self._decoded_one(payload)) is not None]
 
-    def _decoded_one(self, payload: bytes) -> _Chunk | None:
+    def _decoded_one(self, payload: bytes) -> Chunk | None:
         try:
-            return _decoder.decode(payload)
-        except _UNREADABLE:
+            return chunk_decoder.decode(payload)
+        except UNREADABLE:
             self._unreadable += payload not in (b"", b"[DONE]")
             return None
 
-    def _take(self, chunk: _Chunk) -> None:
+    def _take(self, chunk: Chunk) -> None:
         if chunk.usage is not None:
             self._usage = ReportedUsage.read(chunk.usage) or self._usage
         if not chunk.choices:
@@ -319,7 +257,7 @@ class Transcript:
         if said is not None:
             self._take_said(said)
 
-    def _take_said(self, said: _Said) -> None:
+    def _take_said(self, said: Spoken) -> None:
         if said.content:
             self._take_text(said.content if isinstance(said.content, str) else _text_of(said.content))
         if said.refusal:
