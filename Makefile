@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 HOST ?= 127.0.0.1
 PORT ?= 8888
+# Some machines forbid Python to keep what it has compiled: hundreds of servers would each compile all of it again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-plain check lint types layers soak soak-streams docs fuzz-api audit image-check fuzz bench bench-quick profile soak-load newcomer picture setup-run setup setup-servers clean

@@ -1,9 +1,9 @@
 """The one way to Redis: scripts in, answers out, every failure as StoreUnavailableError.
 
 A call takes at most *timeout_seconds*, waiting for a connection included. After three failures in a row, or
-one call during which Redis answered nobody, nobody waits at all for a second; then one call probes. So a request
-that makes several calls waits for one of them. Whether a failed call took effect is unknown, so every script is
-idempotent by the id it is given.
+one call during which Redis answered nobody, nobody waits at all for a tenth of a second, later for up to a second; then
+one call probes (``breaker``). So a request that makes several calls waits for one of them. Whether a failed call took
+effect is unknown, so every script is idempotent by the id it is given.
 """
 
 from __future__ import annotations
