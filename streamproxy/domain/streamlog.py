@@ -3,6 +3,10 @@
 The owner's list of payloads is the truth while it lives; the log is its copy for everybody elsewhere. Events are
 numbered 1, 2, 3 … and the last one is terminal. An event id is ``<stream id>.<number>``; stream ids are random and
 never reused, so a number alone can never be taken for one of another stream.
+
+The ending that is written in a dead owner's place is number ``LOST_NUMBER``. The owner's own readers may have seen
+events that the log never got: had the ending the next number of the log, one of them could come back with that number
+for an event of its own, and would be taken for one that has seen the end.
 """
 
 from __future__ import annotations
@@ -17,6 +21,10 @@ from streamproxy.errors import BadRequestError
 
 _STREAM_ID = re.compile(r"st_[A-Za-z0-9_-]{22}")
 _EVENT_ID = re.compile(r"(st_[A-Za-z0-9_-]{22})\.(0|[1-9][0-9]{0,8})")
+
+
+# Beyond every number that an event of an owner's can have (``services.livestream`` bounds them).
+LOST_NUMBER = 1_000_000
 
 
 class StreamState(StrEnum):
@@ -65,6 +73,11 @@ class Piece:
     @property
     def last(self) -> int:
         return self.first + len(self.payloads) - 1 + (self.ending is not None)
+
+    def leaves_gap(self, after: int) -> bool:
+        """Whether events between number *after* and this piece are known to be lost. What a dead owner had said beyond
+        its log, nobody knows; the ending in its place says so."""
+        return after + 1 < self.first < LOST_NUMBER
 
     def after(self, number: int) -> Piece:
         """Only what comes after *number*: batches overlap where a write was repeated."""

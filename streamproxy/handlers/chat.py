@@ -64,7 +64,7 @@ class ChatCompletionsHandler(AnsweringHandler):
                     if live.failure is not None and not piece.payloads and not events.opened:
                         # Nothing was sent yet: the error can still be a status.
                         raise live.failure
-                    if piece.first > after + 1:
+                    if piece.leaves_gap(after):
                         # Fenced, and the log has lost what came next: never taken for a whole answer.
                         await events.send(Relay.failing(UpstreamError("The stream broke off.", code="stream_expired")))
                         break

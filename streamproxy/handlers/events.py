@@ -137,7 +137,7 @@ def frames_of(stream_id: str, piece: Piece, after: int) -> bytes:
     frames = [
         b"%b%d\ndata: %b\n\n" % (before, number, payload) for number, payload in enumerate(piece.payloads, piece.first)
     ]
-    if piece.first > after + 1:
+    if piece.leaves_gap(after):
         frames.insert(0, sse.encode(f'{{"first":{after + 1},"last":{piece.first - 1}}}', event="gap"))
     if piece.ending is not None:
         name = "done" if piece.ending.state is StreamState.DONE else "failed"

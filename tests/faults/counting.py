@@ -7,6 +7,7 @@ import contextlib
 from dataclasses import dataclass, field
 from random import Random
 
+from streamproxy.domain.streamlog import LOST_NUMBER
 from streamproxy.wire.sse import Decoder, Event
 from tests.e2e.talk import MODEL, acknowledge, acknowledged, begin, newest
 from tests.streams.events import ending, numbers, text
@@ -171,7 +172,7 @@ class Follower:
 
     def check_broken(self, code: str) -> None:
         """Nothing lost or twice of what was said, and then the truth about the rest."""
-        assert numbers(self.events) == list(range(1, len(self.events) + 1))
+        assert numbers(self.events) == [*range(1, len(self.events)), LOST_NUMBER]
         name, told = ending(self.events)
         assert (name, told["error"]["code"]) == ("failed", code)
         said = text(self.events)

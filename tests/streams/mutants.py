@@ -32,10 +32,15 @@ def _no_filter() -> None:
 
 
 def _no_reaper() -> None:
-    async def nobody(_log: object, _stream_id: str, _ending: Ending, *, settling: int) -> int:
-        return min(settling, 0)
+    async def nobody(_log: object, _stream_id: str, _ending: Ending, *, settling: int, patience: int) -> int:
+        return min(settling, patience, 0)
 
-    streams.RedisStreamLog._reap = nobody  # type: ignore[assignment]
+    streams.RedisStreamLog._reap = nobody  # type: ignore[method-assign]
+
+
+def _next_number() -> None:
+    # What comes next where five events are in the log.
+    streams.LOST_NUMBER = 6  # type: ignore[misc]
 
 
 MUTANTS: dict[str, Callable[[], None]] = {
@@ -44,6 +49,7 @@ MUTANTS: dict[str, Callable[[], None]] = {
     "no-duplicate-filter": _no_filter,
     "no-gap-check": _without("append_stream", "if first ~= held + 1 then", "if false then"),
     "no-reaper": _no_reaper,
+    "next-number": _next_number,
 }
 
 if __name__ == "__main__":

@@ -85,11 +85,18 @@ class Reader:
         assert self.ending is None, f"{event} behind the ending"
         if event.event in {"done", "failed"}:
             self.ending = event.event, json.loads(event.data)
-            assert event.id == f"{self.generation.stream_id}.{self.position + 1}"
+            stream_id, number = event.id.rpartition(".")[::2] if event.id else ("", "0")
+            assert stream_id == self.generation.stream_id
+            assert int(number) == self.position + 1 or (self._lost and int(number) > self.position), event
         else:
             assert event.event == "message", event
             self.generation.check(self.position + 1, event)
         self.position += 1
+
+    @property
+    def _lost(self) -> bool:
+        """The ending was written in a dead owner's place."""
+        return self.ending is not None and self.ending[1].get("error", {}).get("code") == "owner_lost"
 
     def _refused(self, status: int, body: Any) -> None:
         # Redis or SQL is away, or this caller comes too often: to be tried again.

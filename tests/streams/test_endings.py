@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 from collections.abc import Iterator
 from typing import Any
@@ -185,6 +186,12 @@ async def test_what_a_killed_worker_left_is_settled_by_another(
     psutil.Process(victim).send_signal(signal.SIGKILL)
     name, told = ending(await reading.to_the_end())
     assert (name, told["error"]["code"]) == ("failed", "owner_lost")
+    # Whoever read at the dead worker may have seen more than anybody else knows of.
+    ahead = await open_events(elsewhere, stream["events_url"], last_event_id=f"{stream['id']}.3")
+    (last,) = await ahead.to_the_end()
+    assert (last.event, json.loads(last.data)) == ("failed", told)
+    back = await elsewhere.ask("GET", f"/v1/streams/{stream['id']}/events", last_event_id=last.id)
+    assert back.status == 204
     receipt = await receipt_of(elsewhere, stream)
     (row,) = await server.usage(person)
     assert_same(receipt, row)

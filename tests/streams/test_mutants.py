@@ -95,13 +95,25 @@ async def the_owner_dies(run: Arena) -> None:
     await run.kill(0)
 
 
+async def the_owner_dies_with_a_word_that_only_its_reader_has(run: Arena) -> None:
+    generation = await run.begin(0)
+    generation.say(5)
+    reader = await run.read(generation, 0)
+    await has_seen(await run.read(generation, 1), 5)
+    with run.redis_stopped():
+        generation.say(1)
+        await has_seen(reader, 6)
+        await run.kill(0)
+
+
 Program: TypeAlias = Callable[[Arena], Awaitable[None]]
 # By mutant: a program that shows it, and what is found.
 PROGRAMS: dict[str, tuple[Program, type[Exception], str]] = {
-    "no-fence": (the_owner_sleeps, AssertionError, "terminal events at"),
+    "no-fence": (the_owner_sleeps, AssertionError, "different endings"),
     "no-duplicate-filter": (a_reader_comes_back_into_a_batch, AssertionError, r"\.1 where 8 was due"),
     "no-gap-check": (the_newest_entry_is_lost, AssertionError, "event='gap'"),
     "no-reaper": (the_owner_dies, TimeoutError, "^$"),
+    "next-number": (the_owner_dies_with_a_word_that_only_its_reader_has, AssertionError, "without an ending"),
 }
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from streamproxy.domain.streamlog import (
+    LOST_NUMBER,
     NO_TEMPLATE,
     Appended,
     Ending,
@@ -139,7 +140,8 @@ class RedisStreamLog:
         return answer > 0
 
     async def _reap(self, stream_id: str, ending: Ending, *, settling: int, patience: int) -> int:
-        arguments = (ending.state, _MARKS[ending.state] + ending.payload, self._replay, settling, patience)
+        terminal = _MARKS[ending.state] + ending.payload
+        arguments = (ending.state, terminal, self._replay, settling, patience, LOST_NUMBER)
         return int(await self._link.run(load_script("reap_stream"), stream_keys(stream_id), arguments))
 
     async def forget_running(self, stream_id: str) -> None:

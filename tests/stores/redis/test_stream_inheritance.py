@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from streamproxy.domain.streamlog import Ending, Piece, StreamHead, StreamState
+from streamproxy.domain.streamlog import LOST_NUMBER, Ending, Piece, StreamHead, StreamState
+from streamproxy.services.livestream import MOST_EVENTS_OF_A_STREAM
 from streamproxy.stores.redis import stream_keys
 from streamproxy.stores.redis.connect import open_redis
 from streamproxy.stores.redis.streams import RedisStreamLog
@@ -70,6 +71,23 @@ async def test_a_stream_that_readers_have_ended_is_still_settled(redis_server: R
         (page,) = await log.read([(STREAM, 0)])
         assert page is not None
         assert [piece.ending for piece in page.pieces] == [None, LOST]
+
+
+async def test_the_ending_in_a_dead_owners_place_is_behind_all_that_its_readers_can_have_seen(
+    redis_server: RedisServer,
+) -> None:
+    """Also behind the next number, which an event may have had that the log never got."""
+    async with log_of(redis_server) as log:
+        await found_dead(log)
+        await inherited(log)
+        for seen in (1, 2, 3, MOST_EVENTS_OF_A_STREAM):
+            (page,) = await log.read([(STREAM, seen)])
+            assert page is not None
+            assert [(piece.last, piece.ending) for piece in page.pieces] == [(LOST_NUMBER, LOST)]
+            assert not page.pieces[0].leaves_gap(seen)
+        (page,) = await log.read([(STREAM, LOST_NUMBER)])
+        assert page is not None
+        assert (page.pieces, page.last) == ((), LOST_NUMBER)
 
 
 async def test_an_heir_that_dies_is_followed_by_another(

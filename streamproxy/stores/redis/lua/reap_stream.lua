@@ -9,25 +9,25 @@
 --
 -- KEYS  1 head · 2 log
 -- ARGV  1 state · 2 the terminal event · 3 milliseconds to keep it · 4 how long the caller may settle, 0: it will not
---       5 patience
+--       5 patience · 6 the terminal event's number, beyond all that the owner's readers may have seen
 --
 -- Answer  1 settle it · 0 leave it: the owner lives, or somebody is at it · -1 nothing to settle: its owner has ended
 --         it, or it is not held any more
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
-local head = redis.call('HMGET', KEYS[1], 'state', 'last', 'lease', 'reaped', 'heir', 'doubted', 'asked')
+local head = redis.call('HMGET', KEYS[1], 'state', 'lease', 'reaped', 'heir', 'doubted', 'asked')
 if not head[1] then
     return -1
 end
 if head[1] == 'running' then
-    if tonumber(head[3]) >= now then
+    if tonumber(head[2]) >= now then
         return 0
     end
     local patience = tonumber(ARGV[5])
     if patience > 0 then
-        local doubted, asked = tonumber(head[6] or 0), tonumber(head[7] or 0)
-        if doubted < tonumber(head[3]) or now - asked > patience then
+        local doubted, asked = tonumber(head[5] or 0), tonumber(head[6] or 0)
+        if doubted < tonumber(head[2]) or now - asked > patience then
             doubted = now
         end
         redis.call('HSET', KEYS[1], 'doubted', string.format('%.0f', doubted), 'asked', string.format('%.0f', now))
@@ -35,16 +35,15 @@ if head[1] == 'running' then
             return 0
         end
     end
-    local last = string.format('%.0f', tonumber(head[2]) + 1)
-    redis.call('XADD', KEYS[2], last .. '-0', 'f', last, 'd', ARGV[2])
-    redis.call('HSET', KEYS[1], 'last', last, 'state', ARGV[1], 'reaped', '1')
+    redis.call('XADD', KEYS[2], ARGV[6] .. '-0', 'f', ARGV[6], 'd', ARGV[2])
+    redis.call('HSET', KEYS[1], 'last', ARGV[6], 'state', ARGV[1], 'reaped', '1')
     redis.call('PEXPIRE', KEYS[1], ARGV[3])
     redis.call('PEXPIRE', KEYS[2], ARGV[3])
-elseif not head[4] then
+elseif not head[3] then
     return -1
 end
 local settling = tonumber(ARGV[4])
-if settling == 0 or (head[5] and tonumber(head[5]) >= now) then
+if settling == 0 or (head[4] and tonumber(head[4]) >= now) then
     return 0
 end
 redis.call('HSET', KEYS[1], 'heir', string.format('%.0f', now + settling))
