@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
+from dataclasses import dataclass, field
 
 from streamproxy.domain.limits import Reservation
 from streamproxy.domain.ports import SessionStore
@@ -22,6 +24,14 @@ RENEW_SECONDS = 2.0
 MOST_UNSAID = 1000
 
 
+@dataclass(slots=True, eq=False)
+class _Unsaid:
+    """What one session has to be told yet, oldest first; *telling* is held by who does: once, and in order."""
+
+    turns: deque[tuple[Turn, Message | None]] = field(default_factory=deque)
+    telling: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
 class LeaseKeeper:
     """All that this worker's running streams hold, by stream id."""
 
@@ -31,7 +41,7 @@ class LeaseKeeper:
         self._sessions = sessions
         self._reservations: dict[str, Reservation] = {}
         self._turns: dict[str, SessionRef] = {}
-        self._unsaid: dict[SessionRef, list[tuple[Turn, Message | None]]] = {}
+        self._unsaid: dict[SessionRef, _Unsaid] = {}
 
     def hold_place(self, stream_id: str, reservation: Reservation | None) -> None:
         if reservation is not None and reservation.ask.policy.streams:
@@ -46,7 +56,7 @@ class LeaseKeeper:
 
     def keep_turn(self, session: SessionRef, turn: Turn, system: Message | None) -> None:
         """A turn that Redis did not take: it is appended as soon as Redis is back. The oldest are forgotten first."""
-        self._unsaid.setdefault(session, []).append((turn, system))
+        self._unsaid.setdefault(session, _Unsaid()).turns.append((turn, system))
         if len(self._unsaid) > MOST_UNSAID:
             del self._unsaid[next(iter(self._unsaid))]
 
@@ -59,15 +69,19 @@ class LeaseKeeper:
         if missed is None:
             return
         try:
-            if self._rebuild and await self._sessions.read(session) is None:
-                missed.clear()
-            while missed:
-                turn, system = missed[0]
-                await self._sessions.append(session, turn, system)
-                missed.pop(0)
+            async with missed.telling:
+                await self._tell(session, missed.turns)
         except StoreUnavailableError:
             return
-        self._unsaid.pop(session, None)
+        if not missed.turns and self._unsaid.get(session) is missed:
+            del self._unsaid[session]
+
+    async def _tell(self, session: SessionRef, turns: deque[tuple[Turn, Message | None]]) -> None:
+        if turns and self._rebuild and await self._sessions.read(session) is None:
+            turns.clear()
+        while turns:
+            await self._sessions.append(session, *turns[0])
+            turns.popleft()
 
     async def renew(self) -> None:
         """Renew everything once; a Redis that is away is tried again at the next round."""

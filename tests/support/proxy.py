@@ -126,7 +126,8 @@ class ProxyProcess:
         """AssertionError when the log holds a fault that was not there at the last check."""
         news, self._checked = self.log()[self._checked :], len(self.log())
         found = [fault for fault in FAULTS if fault in news]
-        assert not found, f"the proxy's log holds {found}:\n{news[-8000:]}"
+        at = min(map(news.index, found), default=0)
+        assert not found, f"the proxy's log holds {found}:\n{news[max(at - 500, 0) : at + 8000]}"
 
     def log(self) -> str:
         """All that the proxy has written so far."""

@@ -102,7 +102,7 @@ def _serving(
         try:
             server.stop()
         except AssertionError as fault:  # what was measured is still to be told
-            first.faults.append(str(fault)[-_FAULT_CHARACTERS:])
+            first.faults.append(str(fault)[:_FAULT_CHARACTERS])
     finally:
         if server.running:
             server.process.kill()

@@ -1,0 +1,82 @@
+"""Turns that wait for Redis to come back are told once, in order, and none of them is lost, whoever tells them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from zoneinfo import ZoneInfo
+
+import pytest
+from tornado.ioloop import IOLoop
+
+from streamproxy.domain.limits import LimitPolicy
+from streamproxy.domain.sessions import SessionRef, Turn
+from streamproxy.services.admission import Admission, OnRedisDown
+from streamproxy.services.leases import LeaseKeeper
+from streamproxy.stores.redis.connect import RedisLink, open_redis
+from streamproxy.stores.redis.limits import RedisLimits
+from streamproxy.stores.redis.sessions import RedisSessions
+from tests.support.redis_server import RedisServer
+
+SESSION = SessionRef("u_1", "s")
+
+
+@pytest.fixture
+def link(redis_server: RedisServer, io_loop: IOLoop) -> Iterator[RedisLink]:
+    opened = io_loop.run_sync(lambda: open_redis(f"{redis_server.url}?db=13", timeout_seconds=10))
+    io_loop.run_sync(lambda: opened.command("FLUSHDB"))
+    yield opened
+    io_loop.run_sync(opened.close)
+
+
+@pytest.fixture
+def sessions(link: RedisLink) -> RedisSessions:
+    return RedisSessions(link, ttl_seconds=60, max_tokens=1000)
+
+
+@pytest.fixture
+def keeper(link: RedisLink, sessions: RedisSessions) -> LeaseKeeper:
+    limits = RedisLimits(link, zone=ZoneInfo("UTC"))
+    admission = Admission(limits, fallback=limits, policy=LimitPolicy(), on_redis_down=OnRedisDown.LOCAL)
+    return LeaseKeeper(admission, sessions, rebuild=False)
+
+
+def keep(keeper: LeaseKeeper, *numbers: int) -> None:
+    for number in numbers:
+        keeper.keep_turn(SESSION, Turn(f"st_{number}", ({"role": "user", "content": str(number)},), 1), None)
+
+
+async def told(sessions: RedisSessions) -> list[str]:
+    context = await sessions.read(SESSION)
+    return [] if context is None else [turn.id for turn in context.turns]
+
+
+async def test_requests_and_the_round_that_tell_at_the_same_time_lose_nothing(
+    keeper: LeaseKeeper, sessions: RedisSessions
+) -> None:
+    keep(keeper, *range(5))
+    await asyncio.gather(keeper.renew(), *(keeper.catch_up(SESSION) for _ in range(3)))
+    assert await told(sessions) == [f"st_{number}" for number in range(5)]
+
+
+async def test_what_is_kept_while_others_are_told_is_told_too(keeper: LeaseKeeper, sessions: RedisSessions) -> None:
+    keep(keeper, 0, 1)
+    telling = [asyncio.create_task(keeper.catch_up(SESSION)) for _ in range(2)]
+    await asyncio.sleep(0)
+    keep(keeper, 2)
+    await asyncio.gather(*telling)
+    keep(keeper, 3)
+    await keeper.catch_up(SESSION)
+    assert await told(sessions) == ["st_0", "st_1", "st_2", "st_3"]
+
+
+async def test_who_comes_while_another_tells_goes_on_when_all_is_told(
+    keeper: LeaseKeeper, sessions: RedisSessions
+) -> None:
+    """Its context would lack the turns that are still to be told."""
+    keep(keeper, *range(5))
+    first = asyncio.create_task(keeper.renew())
+    await asyncio.sleep(0)
+    await keeper.catch_up(SESSION)
+    assert len(await told(sessions)) == 5
+    await first
