@@ -27,7 +27,7 @@ GC_THRESHOLDS = (10_000, 20, 20)
 
 
 async def serve(start: Start, sockets: Sequence[socket], *, ready: Callable[[], None]) -> None:
-    """Serve on *sockets* until SIGTERM or SIGINT, then drain; a second signal stops at once.
+    """Serve on *sockets* until SIGTERM, then drain; a second one stops at once. SIGINT is the supervisor's.
 
     *ready* is called once requests are being answered.
     """
@@ -37,8 +37,7 @@ async def serve(start: Start, sockets: Sequence[socket], *, ready: Callable[[], 
         (hurry if stop.is_set() else stop).set()
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, signalled)
+    loop.add_signal_handler(signal.SIGTERM, signalled)
     async with open_worker(start) as worker:
         server = make_server(
             worker.application,

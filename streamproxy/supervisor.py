@@ -87,13 +87,16 @@ class Supervisor:
             log.info("restarting the workers one after another")
             self._to_replace = [p.pid for p in self._processes.values() if p.asked_to_stop is None]
         elif number in (signal.SIGTERM, signal.SIGINT):
-            if not self._stopping:
+            again = self._stopping
+            if not again:
                 self._on_stopping()
             self._stopping = True
             # A replacement would be given sockets that are closed by now.
             self._to_replace.clear()
             for process in self._processes.values():
-                self._ask_to_stop(process)
+                # Who is being replaced has been asked already, and must not take this for the second time.
+                if again or process.asked_to_stop is None:
+                    self._ask_to_stop(process)
 
     def _start_due(self) -> None:
         for slot in [] if self._stopping else [s for s, due in self._due.items() if due <= time.monotonic()]:
@@ -118,7 +121,9 @@ class Supervisor:
         try:
             _die_with(os.getppid())
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            # Ctrl-C in a terminal reaches all of us: the parent hears it, and asks each worker once.
+            for number in (signal.SIGHUP, signal.SIGINT):
+                signal.signal(number, signal.SIG_IGN)
             self._body(slot, partial(_say_ready, ready_pipe))
             code = 0
         except BaseException:
@@ -177,7 +182,8 @@ class Supervisor:
     def _ended(self, process: _Process, status: int) -> None:
         del self._processes[process.pid]
         os.close(process.ready_pipe)
-        if process.asked_to_stop is not None or self._stopping:
+        replaced = any(p.slot == process.slot and p.asked_to_stop is None for p in self._processes.values())
+        if process.asked_to_stop is not None or self._stopping or replaced:
             return
         pause = self._pause(process)
         when = f"in {pause:g} s" if pause else "at once"

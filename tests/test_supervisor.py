@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
+import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from streamproxy.supervisor import LONGEST_PAUSE_SECONDS, pause_after
-from tests.e2e.facts import until
+from tests.e2e.facts import until, until_gone
 
 DEATHS = 3
 # Slots 0 and 1; the first writes down when it is born and dies of it *DEATHS* times, the other lives.
@@ -68,3 +70,92 @@ async def test_a_process_that_dies_at_each_start_is_given_pauses_and_the_log_say
     assert len(re.findall(r"worker 0 failed\n +Traceback", said)) == DEATHS
     assert "password=***" in said
     assert "canary" not in said
+
+
+# One slot. Each process says when it is asked to stop, and ends after the second time, or after two seconds.
+STOPPING = """
+import os, signal, sys, time
+from streamproxy.supervisor import Supervisor
+
+def body(slot, ready):
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    print(f"{os.getpid()} lives", flush=True)
+    if os.path.exists(sys.argv[1]):
+        time.sleep(float(open(sys.argv[1]).read()))
+    ready()
+    print(f"{os.getpid()} is ready", flush=True)
+    asked, deadline = 0, None
+    while asked < 2 and (deadline is None or time.monotonic() < deadline):
+        found = signal.sigtimedwait({signal.SIGTERM}, 0.05)
+        if found is not None:
+            asked += 1
+            deadline = deadline or time.monotonic() + 2
+            print(f"{os.getpid()} is asked", flush=True)
+
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+Supervisor(body, count=1, stop_seconds=10, tend=lambda: None, stopping=lambda: None).run()
+"""
+
+
+class Family:
+    """A parent with one slot, in a process group of its own, and what its processes say."""
+
+    def __init__(self, folder: Path) -> None:
+        self.delay, self._out = folder / "delay", folder / "out"
+        with self._out.open("wb") as log:
+            command = [sys.executable, "-c", STOPPING, str(self.delay)]
+            self.parent = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+
+    def said(self, what: str) -> list[str]:
+        return re.findall(rf"(\d+) {what}", self._out.read_text())
+
+    async def lives(self, count: int) -> list[str]:
+        await until(lambda: len(self.said("lives")) >= count, f"{count} have lived", 30)
+        return self.said("lives")
+
+    async def ended(self) -> None:
+        assert await asyncio.to_thread(self.parent.wait, 20) == 0
+
+
+async def test_who_is_being_replaced_takes_the_end_of_all_for_no_second_request(tmp_path: Path) -> None:
+    """The second one means: hurry."""
+    family = Family(tmp_path)
+    (old,) = await family.lives(1)
+    family.parent.send_signal(signal.SIGHUP)
+    await until(lambda: family.said("is asked"), "the old one is asked to stop", 30)
+    family.parent.send_signal(signal.SIGTERM)
+    await family.ended()
+    assert family.said("is asked").count(old) == 1
+
+
+async def test_ctrl_c_is_heard_once(tmp_path: Path) -> None:
+    """A terminal sends it to the whole group."""
+    family = Family(tmp_path)
+    (only,) = await family.lives(1)
+    os.killpg(family.parent.pid, signal.SIGINT)
+    await family.ended()
+    assert family.said("is asked") == [only]
+
+
+async def test_a_second_signal_hurries_all(tmp_path: Path) -> None:
+    family = Family(tmp_path)
+    (only,) = await family.lives(1)
+    family.parent.send_signal(signal.SIGTERM)
+    await until(lambda: family.said("is asked"), "it is asked to stop", 30)
+    family.parent.send_signal(signal.SIGTERM)
+    await family.ended()
+    assert family.said("is asked") == [only, only]
+
+
+async def test_one_that_dies_while_its_replacement_starts_gets_no_second_one(tmp_path: Path) -> None:
+    family = Family(tmp_path)
+    (old,) = await family.lives(1)
+    family.delay.write_text("1.5")
+    family.parent.send_signal(signal.SIGHUP)
+    await family.lives(2)
+    os.kill(int(old), signal.SIGKILL)
+    await until_gone(int(old), 10)
+    await until(lambda: len(family.said("is ready")) == 2, "the replacement is ready", 30)
+    family.parent.send_signal(signal.SIGTERM)
+    await family.ended()
+    assert len(family.said("lives")) == 2

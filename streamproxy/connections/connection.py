@@ -306,7 +306,7 @@ class Connection(asyncio.Protocol):
                 # The handler that has just finished comes first.
                 self._loop.call_soon(self._advance)
         else:
-            self._due = self._loop.time() + bounds.WRITE_SECONDS
+            self._watch_taking()
 
     def leave(self) -> None:
         """Lose the client in the middle of its answer; what it has been sent arrives."""
@@ -328,9 +328,22 @@ class Connection(asyncio.Protocol):
         self.flush()
         self.closed = True
         self._transport.close()
+        self._watch_taking()
+
+    def _watch_taking(self) -> None:
+        """What was written last may be much, and its reader slow: it is given up when it has taken nothing for long."""
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = self._loop.call_later(bounds.WRITE_SECONDS, self._transport.abort)
+            self._timer = self._loop.call_later(bounds.WRITE_SECONDS, self._look_at_taking, self.taken)
+
+    def _look_at_taking(self, taken: int) -> None:
+        if not self.closed and self.behind is None:
+            # It has taken all, and rests or is being answered again.
+            self._look()
+        elif self.taken > taken:
+            self._watch_taking()
+        else:
+            self.abort()
 
     def _tell(self) -> None:
         """Whoever reads or answers a request hears that its client is gone."""

@@ -194,6 +194,15 @@ class BaseHandler(RequestHandler):
         """Status and JSON body for *error*, in the shape that this handler's callers know."""
         return error.status, wire_error.encode(error)
 
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        if self._headers_written and not self._finished:
+            # What is out cannot be taken back. The client must see that it was cut: a finished body looks whole.
+            self.log_fields.setdefault("error", self._error_of(kwargs.get("exc_info"), status_code).code)
+            self.client.close()
+            self.log_request()
+            return
+        super().send_error(status_code, **kwargs)
+
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = self._error_of(kwargs.get("exc_info"), status_code)
         self.log_fields.setdefault("error", error.code)

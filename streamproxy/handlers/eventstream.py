@@ -8,12 +8,9 @@ timer, which writes nothing while a write is under way. Why no ``id:``, ``event:
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
-
-from tornado.iostream import StreamClosedError
 
 from streamproxy.connections.bounds import WRITE_SECONDS
 from streamproxy.handlers.base import BaseHandler
@@ -112,9 +109,10 @@ class EventStream:
 
     async def _drained(self) -> None:
         if self._pending is not None and self._client.writing():
-            # A client that is gone is the handler's on_connection_close to tell, which cancels who waits here.
-            with contextlib.suppress(StreamClosedError):
-                await self._pending
+            # Not awaited itself: who is cancelled here must not cancel it, for others wait for it, too. A client that
+            # is gone is the handler's on_connection_close to tell, which cancels who waits here.
+            await asyncio.wait({self._pending})
+            self._pending.cancelled() or self._pending.exception()
         self._pending = None
 
     def _tick(self) -> None:

@@ -47,6 +47,9 @@ class ChatService:
         admitted = await self._parts.admission.reserve(ask, at_least=0)
         if admitted.refusal is not None:
             raise admitted.refusal
+        if admitted.reservation is not None and admitted.reservation.local:
+            # It holds nothing, and this worker's memory would keep it.
+            await self._parts.admission.settle(admitted.reservation, tokens=0)
 
     @property
     def running(self) -> int:

@@ -8,14 +8,18 @@ https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from streamproxy.domain.ports import StreamLog
-from streamproxy.errors import BadRequestError, ConflictError, GoneError, NotFoundError
+from streamproxy.errors import BadRequestError, ConflictError, GoneError, NotFoundError, StoreUnavailableError
 from streamproxy.services.sources import Source, Sources
+
+log = logging.getLogger(__name__)
 
 LONGEST_KEY = 255
 BEGIN_SECONDS = 4.0
@@ -63,9 +67,15 @@ class Claims:
         try:
             yield claim
         except BaseException:
-            await self._store.release(user_id, key)
+            # What went wrong is told, and not that Redis is away too: the key is soon free by itself.
+            with contextlib.suppress(StoreUnavailableError):
+                await self._store.release(user_id, key)
             raise
-        await self._store.keep_claim(user_id, key)
+        try:
+            await self._store.keep_claim(user_id, key)
+        except StoreUnavailableError:
+            # The stream runs: it is told, though a late repetition will not find it.
+            log.warning("an Idempotency-Key is kept for seconds only: Redis is away")
 
     async def begun(self, stream_id: str, user_id: str) -> Source:
         """The stream that another request with the same key is just beginning. ConflictError while it is not there."""

@@ -62,6 +62,7 @@ class Exchange:
         self._interruption: Interruption | None = None
         self._opening: asyncio.Task[Any] | None = None
         self._settling: asyncio.Task[None] | None = None
+        self._written: asyncio.Future[None] | None = None
 
     @property
     def description(self) -> RunningStream:
@@ -84,24 +85,15 @@ class Exchange:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        written = None
-        try:
-            await self._conclude(self._reason_for(error), error)
-            if self.outcome is not None and (self._asked_upstream or self._receipt_promised):
-                written = self._books.enter(self.outcome)
-        finally:
-            if written is None:
-                self._parts.running.discard(self)
-        if written is not None:
-            written.add_done_callback(self._recorded)
-            if self._told:
-                return
-            await asyncio.wait({written}, timeout=LEDGER_SECONDS)
+        await self._conclude(self._reason_for(error), error)
+        if self._written is not None and not self._told:
+            await asyncio.wait({self._written}, timeout=LEDGER_SECONDS)
 
     # -- opening ------------------------------------------------------------------------------------
 
     async def open(self) -> None:
         """Limits, session, key, upstream. Returns when there is something to send."""
+        self._check_interruption()
         self._opening = asyncio.current_task()
         try:
             await self._open()
@@ -109,10 +101,14 @@ class Exchange:
             if self._interruption is None or self._opening is None:
                 raise
             self._opening.uncancel()
-            # Nothing was said yet: without an answer there is no valid ending.
-            raise self._interruption.error or StreamCancelledError("The stream was cancelled.") from None
+            self._check_interruption()
         finally:
             self._opening = None
+
+    def _check_interruption(self) -> None:
+        """Raise what an interruption means where nothing was said yet: without an answer there is no valid ending."""
+        if self._interruption is not None:
+            raise self._interruption.error or StreamCancelledError("The stream was cancelled.") from None
 
     def promise_receipt(self) -> None:
         """There will be a row in the ledger in any case, also when no upstream was asked."""
@@ -243,7 +239,17 @@ class Exchange:
             if self._running is not None:
                 self._running.deadlines.stop()
             self._settling = asyncio.create_task(self._settle(reason, error))
+            self._settling.add_done_callback(self._settled)
         await asyncio.shield(self._settling)
+
+    def _settled(self, _settling: asyncio.Task[None]) -> None:
+        """Into the books, also where whoever waited for the settlement has been cancelled meanwhile."""
+        if self.outcome is not None and (self._asked_upstream or self._receipt_promised):
+            self._written = self._books.enter(self.outcome)
+        if self._written is None:
+            self._parts.running.discard(self)
+        else:
+            self._written.add_done_callback(self._recorded)
 
     async def _settle(self, reason: EndReason, error: BaseException | None) -> None:
         began = self._parts.clock()

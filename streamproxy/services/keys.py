@@ -209,9 +209,10 @@ class KeyPool:
                 began, answered = lease.began, lease.answered
                 await self.book.bad(lease.candidate, verdict, error=error, began=began, answered=answered)
         finally:
+            # Also when who waits for the book is cancelled: nobody else would give the place back.
             self._full.pop(lease.candidate.key.id, None)
             self._let_go(lease)
-        await self._limits.give_back(lease.id, lease.reservation, tokens=tokens, refund=not sent)
+            await self._limits.give_back(lease.id, lease.reservation, tokens=tokens, refund=not sent)
 
     def _let_go(self, lease: Lease) -> None:
         self._running[lease.candidate.key.id] -= 1

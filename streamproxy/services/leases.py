@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from dataclasses import dataclass, field
+from time import monotonic
 
 from streamproxy.domain.limits import Reservation
 from streamproxy.domain.ports import SessionStore
@@ -22,13 +23,15 @@ log = logging.getLogger(__name__)
 RENEW_SECONDS = 2.0
 # Sessions whose newest turns wait in this worker for Redis to come back.
 MOST_UNSAID = 1000
+# Of each, the newest. A context of more is cut anyway.
+MOST_UNSAID_TURNS = 20
 
 
 @dataclass(slots=True, eq=False)
 class _Unsaid:
     """What one session has to be told yet, oldest first; *telling* is held by who does: once, and in order."""
 
-    turns: deque[tuple[Turn, Message | None]] = field(default_factory=deque)
+    turns: deque[tuple[Turn, Message | None]] = field(default_factory=lambda: deque(maxlen=MOST_UNSAID_TURNS))
     telling: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -80,20 +83,30 @@ class LeaseKeeper:
         if turns and self._rebuild and await self._sessions.read(session) is None:
             turns.clear()
         while turns:
-            await self._sessions.append(session, *turns[0])
-            turns.popleft()
+            said = turns[0]
+            await self._sessions.append(session, *said)
+            # The oldest may have been let go meanwhile, for a newer one.
+            if turns and turns[0] is said:
+                turns.popleft()
 
     async def renew(self) -> None:
-        """Renew everything once; a Redis that is away is tried again at the next round."""
+        """Renew everything once; a Redis that is away is tried again at the next round.
+
+        What runs comes before what was missed: leases run out in seconds, and what was missed may be much.
+        """
         try:
-            for session in list(self._unsaid):
-                await self.catch_up(session)
             if self._reservations:
                 await self._admission.renew(list(self._reservations.values()))
             if self._turns:
                 await self._sessions.renew([(ref, stream_id) for stream_id, ref in self._turns.items()])
         except StoreUnavailableError:
             log.debug("leases not renewed: Redis is away")
+            return
+        began = monotonic()
+        for session in list(self._unsaid):
+            if monotonic() - began > RENEW_SECONDS / 2:
+                return
+            await self.catch_up(session)
 
     async def keep(self) -> None:
         """Run until cancelled."""

@@ -14,6 +14,7 @@ from streamproxy.domain.keypool import Upstream
 from streamproxy.domain.ports import UpstreamTransport
 from streamproxy.errors import NoKeyAvailableError, NotFoundError, UpstreamError
 from streamproxy.services.keys import KeyPool
+from streamproxy.wire.body import UNREADABLE
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +96,7 @@ class ModelList:
         try:
             async with asyncio.timeout(ASK_SECONDS):
                 models = await self._ask(upstream)
-        except (UpstreamError, NoKeyAvailableError, TimeoutError, msgspec.MsgspecError):
+        except (UpstreamError, NoKeyAvailableError, TimeoutError, *UNREADABLE):
             log.warning("upstream %s does not list its models; the last known list stands", upstream.name)
         self._asked[upstream.name] = (self._clock(), models)
         return models

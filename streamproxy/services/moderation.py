@@ -21,6 +21,7 @@ from streamproxy.services.answerfilter import AnswerFilter
 from streamproxy.services.calls import Calls, WholeAnswer
 from streamproxy.services.failover import Attempts
 from streamproxy.services.prompt import Prompt
+from streamproxy.wire.body import UNREADABLE
 from streamproxy.wire.chat import Transcript
 from streamproxy.wire.chat import said as wire_said
 from streamproxy.wire.plain import AnyRequest, PlainRequest
@@ -86,7 +87,7 @@ class Moderation:
 def _judgement(body: bytes) -> Sequence[_Result]:
     try:
         return msgspec.json.decode(body, type=_Judgement).results
-    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+    except UNREADABLE as exc:
         raise UpstreamError("the upstream's moderation cannot be read", code="upstream_malformed") from exc
 
 

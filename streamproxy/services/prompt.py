@@ -186,19 +186,24 @@ class Prompts:
 
     async def _context(self, ref: SessionRef, turn_id: str, model: str, place: Place) -> Context:
         context = place if isinstance(place, Context) else await self._entered(ref, turn_id, place)
-        if context.turns or context.system or not self.policy.rebuild:
+        if context is not None and (context.turns or context.system):
             return context
-        return await self._rebuilt(ref, model)
+        if not self.policy.rebuild:
+            return EMPTY
+        return await self._rebuilt(ref, model, put_back=context is not None)
 
-    async def _entered(self, ref: SessionRef, turn_id: str, place: Queued) -> Context:
+    async def _entered(self, ref: SessionRef, turn_id: str, place: Queued) -> Context | None:
+        """The context as Redis has it; None where Redis did not say."""
         try:
             return await self._sessions.enter(ref, turn_id, self.policy.wait_seconds, place=place)
         except StoreUnavailableError:
             if self.policy.sessions_need_redis:
                 raise
-            return EMPTY
+            return None
 
-    async def _rebuilt(self, ref: SessionRef, model: str) -> Context:
+    async def _rebuilt(self, ref: SessionRef, model: str, *, put_back: bool) -> Context:
+        """*put_back* only by who is inside and has found the session empty: behind a living one old turns would count
+        as new."""
         try:
             history = await self._ledger.history(ref.principal_id, session_id=ref.session_id, limit=REBUILD_MESSAGES)
         except StoreUnavailableError:
@@ -214,7 +219,8 @@ class Prompts:
         for stream_id, rows in groupby(zip(fresh, messages, strict=True), key=lambda pair: pair[0].stream_id):
             said = tuple(m for _, m in rows if m.get("role") not in SYSTEM_ROLES)
             turns.append(Turn(stream_id, said, await self.turn_tokens(model, said)))
-        await self._restore(ref, turns, system)
+        if put_back:
+            await self._restore(ref, turns, system)
         return Context(system, tuple(turns))
 
     async def _restore(self, ref: SessionRef, turns: Sequence[Turn], system: Message | None) -> None:

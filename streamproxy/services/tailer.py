@@ -61,10 +61,14 @@ class Tailer:
                     self._overdue.clear()
                 await asyncio.sleep(POLL_SECONDS)
             self._news.clear()
+            # Nobody looks any more: what was seen so far says nothing of how it is when somebody comes again.
+            self._overdue.clear()
 
     async def _round(self) -> None:
         waiting = list(self._waiting.items())
-        pages = await self._store.read([wanted for _, wanted in waiting])
+        wanted = {stream_id for _, (stream_id, _) in waiting}
+        self._overdue = {stream_id: seen for stream_id, seen in self._overdue.items() if stream_id in wanted}
+        pages = await self._store.read([position for _, position in waiting])
         for (future, (stream_id, _)), page in zip(waiting, pages, strict=True):
             if page is not None and (page.pieces or page.state is not StreamState.RUNNING):
                 self._overdue.pop(stream_id, None)

@@ -17,13 +17,13 @@ export class Memory {
   /** @param {string | null} [storageKey] */
   constructor(storageKey = "streamproxy.stream") {
     this.#storageKey = globalThis.sessionStorage ? storageKey : null;
-    globalThis.addEventListener?.("pagehide", this.#leave);
   }
 
   /** The request and its Idempotency-Key are kept before it leaves: who reloads now asks again for the same answer. */
   begin(request) {
     this.request = request;
     this.key = newKey();
+    this.#keep();
     this.save();
   }
 
@@ -66,13 +66,25 @@ export class Memory {
     const kept = this.#storageKey && sessionStorage.getItem(this.#storageKey);
     if (!kept) return false;
     Object.assign(this, JSON.parse(kept), replay ? { position: "", text: "" } : {});
+    this.#keep();
     return true;
+  }
+
+  /** What has been kept stays; nothing more is written, for another may be kept in its place. */
+  close() {
+    this.save();
+    globalThis.removeEventListener?.("pagehide", this.#leave);
   }
 
   forget() {
     clearTimeout(this.#timer);
     globalThis.removeEventListener?.("pagehide", this.#leave);
     if (this.#storageKey) sessionStorage.removeItem(this.#storageKey);
+  }
+
+  /** From now on there is something to remember. */
+  #keep() {
+    globalThis.addEventListener?.("pagehide", this.#leave);
   }
 }
 

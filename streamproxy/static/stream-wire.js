@@ -144,6 +144,7 @@ class Watch {
   #timer;
 
   constructor(signal) {
+    if (signal.aborted) this.#aborter.abort();
     signal.addEventListener("abort", () => this.#aborter.abort(), { once: true });
     this.alive();
   }

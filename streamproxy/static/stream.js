@@ -127,9 +127,12 @@ export class ChatStream {
 
   /** End the answer, for good and for everybody who reads it; what was said stays. @returns {Promise<Receipt>} */
   cancel() {
-    this.#cancelled ??= this.#begun.then(() =>
-      this.#persist(() => this.#wire.cancel(this.id), { patience: START_PATIENCE_MS, quiet: true }),
-    );
+    if (!this.#cancelled) {
+      this.#cancelled = this.#begun.then(() =>
+        this.#persist(() => this.#wire.cancel(this.id), { patience: START_PATIENCE_MS, quiet: true }),
+      );
+      this.#cancelled.catch(() => (this.#cancelled = null)); // it may be told again
+    }
     return this.#cancelled;
   }
 
@@ -141,7 +144,7 @@ export class ChatStream {
   /** Read no more, and leave the answer to go on: a component is unmounted. resumeStream takes it up again. */
   close() {
     if (this.over) return;
-    this.#memory.save();
+    this.#memory.close();
     this.#aborter.abort();
     this.#fail(new DOMException("The stream was closed.", "AbortError"), "closed");
   }
@@ -181,7 +184,10 @@ export class ChatStream {
     await this.#persist(
       async () => {
         const { id, eventsUrl, position } = this.#memory;
-        for await (const event of this.#wire.events({ id, eventsUrl, position }, this.#aborter.signal)) {
+        const { signal } = this.#aborter;
+        signal.throwIfAborted();
+        for await (const event of this.#wire.events({ id, eventsUrl, position }, signal)) {
+          signal.throwIfAborted();
           this.#failures = 0;
           this.#progress = performance.now();
           if (event.event === "done") receipt = JSON.parse(event.data);

@@ -15,6 +15,8 @@ from streamproxy.errors import BadRequestError
 MAX_MODEL_LENGTH: Final = 256
 # The schemas of tools are the deepest legitimate JSON here, at about a dozen levels. Parsers of upstreams recurse.
 MAX_DEPTH: Final = 64
+# What msgspec raises for bytes that it cannot read; the latter two are none of its own errors.
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def decoded(body: bytes) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final, Literal, TypeAlias
 import msgspec
 
 from streamproxy.errors import BadRequestError
-from streamproxy.wire.body import decoded, integer, model_name, typed
+from streamproxy.wire.body import UNREADABLE, decoded, integer, model_name, typed
 from streamproxy.wire.chat import ChatRequest, Message
 
 # gpt-image-1 reads 32,000 characters, the models before it fewer.
@@ -86,12 +86,21 @@ def encode_plain(request: PlainRequest, *, model: str) -> bytes:
     return msgspec.json.encode({**request.fields, "model": model})
 
 
+def is_readable(body: bytes) -> bool:
+    """Whether all of an answer can be read, also what ``count_answers`` does not look into."""
+    try:
+        msgspec.json.decode(body)
+    except UNREADABLE:
+        return False
+    return True
+
+
 def count_answers(body: bytes, member: str) -> int | None:
     """How many things an answer brought in its *member*; None when it is no such answer."""
     try:
         answer = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
         return len(msgspec.json.decode(answer.get(member, b""), type=list[msgspec.Raw]))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None
 
 

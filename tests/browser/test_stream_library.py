@@ -152,6 +152,65 @@ async def test_what_was_left_is_taken_up_on_the_next_page(site: Site, page: Page
     assert found == {"before": "One ", "added": "two", "text": "One two", "next": None}
 
 
+async def test_a_page_that_found_nothing_to_resume_leaves_nothing_to_resume(site: Site, page: Page) -> None:
+    """Not even when an answer was asked for and had meanwhile: the next page would take it for one that runs."""
+    site.upstream.script(say("One"), finish(), usage(), done())
+    await page.goto(site.url)
+    await page.evaluate("async () => { (await import('/static/stream.js')).resumeStream(); }")
+    await page.evaluate(_START, REQUEST)
+    assert (await finished(page))["kept"] == 0
+    await page.reload()
+    assert await page.evaluate("async () => (await import('/static/stream.js')).resumeStream()") is None
+
+
+async def test_what_is_closed_says_nothing_more(site: Site, page: Page) -> None:
+    """Also when that is at once, as where a component is mounted twice; the answer can still be taken up."""
+    more = asyncio.Event()
+    site.upstream.script(say("One "), gate(more), say("two"), finish(), usage(), done())
+    await begin(site, page)
+    await page.wait_for_function("() => stream.text === 'One '")
+    await page.evaluate("stream.close()")
+    found = await page.evaluate(
+        """async () => {
+          const { resumeStream } = await import("/static/stream.js");
+          const said = [];
+          const first = resumeStream({ onState: (state) => said.push(state), onText: () => said.push("text") });
+          first.close();
+          const second = resumeStream();
+          window.both = { said, first, second };
+        }"""
+    )
+    more.set()
+    found = await page.evaluate(
+        """async () => {
+          await both.second.finished;
+          return { said: both.said, state: both.first.state, text: both.second.text, kept: sessionStorage.length };
+        }"""
+    )
+    assert found == {"said": ["closed"], "state": "closed", "text": "One two", "kept": 0}
+
+
+async def test_a_stop_that_failed_can_be_tried_again(site: Site, page: Page, witness: Witness) -> None:
+    witness.forgive("403")
+    site.upstream.script(say("One"), stall())
+    refused = 0
+
+    async def refuse(route: Route) -> None:
+        nonlocal refused
+        refused += 1
+        if refused == 1:
+            await route.fulfill(status=403, json={"error": {"code": "forbidden", "message": "no"}})
+        else:
+            await route.fallback()
+
+    await page.route("**/v1/streams/*/cancel", refuse)
+    await begin(site, page)
+    await page.wait_for_function("() => stream.text === 'One'")
+    assert await page.evaluate("stream.cancel().then(() => 'done', (fault) => fault.status)") == 403
+    assert (await page.evaluate("stream.cancel()"))["end_reason"] == "cancelled"
+    assert (await finished(page))["state"] == "done"
+
+
 async def test_what_is_lost_is_told_before_what_follows_it(site: Site, page: Page) -> None:
     """A hole in the text is never passed over in silence."""
     more = asyncio.Event()

@@ -252,6 +252,12 @@ FAILURES: dict[str, tuple[Step, int, str]] = {
     "it fails": (reply(500, error_of("Oops")), 502, UPSTREAM_FAILED),
     "it is a web page": (reply(502, b"<html>Bad gateway</html>", content_type="text/html"), 502, UPSTREAM_FAILED),
     "it is no JSON": (reply(200, b"hello"), 502, UPSTREAM_FAILED),
+    "it is no UTF-8": (reply(200, b'{"choices":[{"message":{"content":"\xff"}}]}'), 502, UPSTREAM_FAILED),
+    "it has a number that is none": (
+        reply(200, b'{"choices":[{"message":{"content":"a"},"logprobs":-1e999}]}'),
+        502,
+        UPSTREAM_FAILED,
+    ),
     "it is empty": (reply(200, {"object": "chat.completion"}), 502, UPSTREAM_FAILED),
     "it resets": (drop(), 502, UPSTREAM_FAILED),
 }

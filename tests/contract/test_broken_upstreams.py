@@ -102,6 +102,15 @@ async def test_a_whole_answer_that_is_cut_is_a_502(patient: Client, upstream: Sc
     assert_error(await patient.chat(stream=False), 502)
 
 
+@pytest.mark.parametrize("rest", [b'"x": "\xff"', b'"x": -1e999', b'"x": ' + b"[" * 10_000 + b"]" * 10_000])
+async def test_a_whole_answer_that_cannot_be_read_to_its_end_is_a_502(
+    patient: Client, upstream: ScriptedUpstream, rest: bytes
+) -> None:
+    """Whoever reads it later, for a filter or another format, would fail when it is paid for."""
+    upstream.script(reply(200, b'{"choices": [{"message": {"content": "a"}}], %b}' % rest))
+    assert_error(await patient.chat(stream=False), 502)
+
+
 async def test_a_truncated_gzip_answer_is_a_502(patient: Client, upstream: ScriptedUpstream) -> None:
     body = gzip.compress(json.dumps({"choices": [{"message": {"content": "x" * 5000}}]}).encode())
     script = head(framing="close", content_type="application/json", content_encoding="gzip")

@@ -31,6 +31,17 @@ class Broken(BaseHandler):
         await self.finish({"never": CANARY["no such place"]})  # type: ignore[index]
 
 
+class BrokenLater(BaseHandler):
+    """Fails when half of its answer is out."""
+
+    public = True
+
+    async def get(self) -> None:
+        self.write("half")
+        await self.flush()
+        raise LookupError(CANARY)
+
+
 class Quoting(BaseHandler):
     """Its exception quotes all that the request came with but what was said."""
 
@@ -51,7 +62,8 @@ class BrokenSimpleChat(SimpleChatHandler):
 
 @pytest.fixture
 def client(io_loop: IOLoop, tmp_path: Path) -> Iterator[Client]:
-    context = serving(tmp_path, (r"/broken", Broken), (r"/user/broken", BrokenSimpleChat), (r"/quoting", Quoting))
+    routes = (r"/broken", Broken), (r"/later", BrokenLater), (r"/user/broken", BrokenSimpleChat), (r"/quoting", Quoting)
+    context = serving(tmp_path, *routes)
     with closing(Client(io_loop.run_sync(context.__aenter__))) as found:
         yield found
     io_loop.run_sync(lambda: context.__aexit__(None, None, None))
@@ -71,6 +83,20 @@ async def test_a_defect_is_a_500_in_the_shape_of_every_error(
     (logged,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert (answer.head.get("X-Request-Id") or "missing") in logged.getMessage()
     assert logged.exc_info
+
+
+async def test_an_answer_that_breaks_off_does_not_look_whole(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    """The body has no end, and the log says what went wrong."""
+    caplog.set_level(logging.INFO, logger="streamproxy.access")
+    connection = await client.send("GET", "/later")
+    assert (await connection.head()).status == 200
+    assert await connection.piece() == b"half"
+    with pytest.raises(ConnectionError):
+        await connection.piece()
+    connection.leave()
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR]
+    (line,) = [vars(record)["fields"] for record in caplog.records if record.name == "streamproxy.access"]
+    assert line["error"] == "internal_error"
 
 
 async def test_a_defect_in_a_family_has_that_familys_shape(client: Client, caplog: pytest.LogCaptureFixture) -> None:

@@ -12,7 +12,7 @@ from tornado.ioloop import IOLoop
 from streamproxy.domain.limits import LimitPolicy
 from streamproxy.domain.sessions import SessionRef, Turn
 from streamproxy.services.admission import Admission, OnRedisDown
-from streamproxy.services.leases import LeaseKeeper
+from streamproxy.services.leases import MOST_UNSAID_TURNS, LeaseKeeper
 from streamproxy.stores.redis.connect import RedisLink, open_redis
 from streamproxy.stores.redis.limits import RedisLimits
 from streamproxy.stores.redis.sessions import RedisSessions
@@ -80,3 +80,10 @@ async def test_who_comes_while_another_tells_goes_on_when_all_is_told(
     await keeper.catch_up(SESSION)
     assert len(await told(sessions)) == 5
     await first
+
+
+async def test_of_what_a_session_missed_the_newest_is_kept(keeper: LeaseKeeper, sessions: RedisSessions) -> None:
+    """Redis may be away for long, and answers be large."""
+    keep(keeper, *range(MOST_UNSAID_TURNS + 3))
+    await keeper.renew()
+    assert await told(sessions) == [f"st_{number}" for number in range(3, MOST_UNSAID_TURNS + 3)]

@@ -142,11 +142,13 @@ def _context(expiry: int, turns: Sequence[bytes], flat: Sequence[bytes]) -> Cont
     system = content.get(b"system")
     return Context(
         system=None if system is None else msgspec.json.decode(system),
-        turns=tuple(_turn(line, content) for line in turns),
+        turns=tuple(turn for line in turns if (turn := _turn(line, content)) is not None),
         expires_at=expiry / MICROSECONDS,
     )
 
 
-def _turn(line: bytes, content: dict[bytes, bytes]) -> Turn:
+def _turn(line: bytes, content: dict[bytes, bytes]) -> Turn | None:
+    """None for a turn whose content is gone: its key ran out a millisecond before the list's, or was evicted."""
     tokens, _, turn_id = line.split(b" ", 2)
-    return Turn(turn_id.decode(), tuple(msgspec.json.decode(content[b"turn:" + turn_id])), int(tokens))
+    messages = content.get(b"turn:" + turn_id)
+    return None if messages is None else Turn(turn_id.decode(), tuple(msgspec.json.decode(messages)), int(tokens))

@@ -59,11 +59,12 @@ class RedisStreamLog:
 
     async def create(self, head: StreamHead, owner: str) -> None:
         """Begin the log of a new stream; once more with the same owner does nothing."""
-        self._listed[head.stream_id] = monotonic()
         about = msgspec.json.encode(head)
         arguments = (owner, about, self._lease, self._running)
         create = (load_script("create_stream"), stream_keys(head.stream_id), arguments)
+        began = monotonic()
         await self._link.run_many([create, self._list([head.stream_id], [])])
+        self._listed[head.stream_id] = began
 
     async def append(self, owner: str, pieces: Sequence[tuple[str, Piece]]) -> Sequence[Appended]:
         """Append to several streams in one round trip. An empty piece renews the owner's lease, as any does."""

@@ -21,7 +21,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, 
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from streamproxy.errors import ConfigurationError
+from streamproxy.errors import ConfigurationError, StoreUnavailableError
 from streamproxy.stores.sql.faults import translated
 from streamproxy.stores.sql.lookups import Lookups, Query
 from streamproxy.stores.sql.writer import Writer
@@ -87,7 +87,7 @@ class Database:
     async def look_up(self, query: Query, **values: Any) -> Sequence[Sequence[Any]]:
         """The rows of a query that is made once and asked often; *values* are its parameters."""
         if self._lookups is not None:
-            with contextlib.suppress(sqlite3.Error):
+            with contextlib.suppress(sqlite3.Error, StoreUnavailableError):
                 # What is wrong with the database is found out below, and told as ever.
                 return await self._lookups.rows(query, values)
         async with self.read() as connection:

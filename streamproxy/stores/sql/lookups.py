@@ -17,6 +17,8 @@ from sqlalchemy import Select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from streamproxy.stores.sql.faults import translated
+
 
 @dataclass(frozen=True, eq=False)
 class Query:
@@ -41,7 +43,7 @@ class Lookups:
         self._driver: Any = None
 
     async def rows(self, query: Query, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
-        """sqlite3.Error as the driver raises it."""
+        """sqlite3.Error as the driver raises it; StoreUnavailableError where there is no connection to be had."""
         if self._driver is None:
             await self._open()
         text, names, own = query.on_sqlite
@@ -52,8 +54,9 @@ class Lookups:
     async def _open(self) -> None:
         async with self._opening:
             if self._driver is None:
-                self._connection = await self._engine.connect()
-                self._driver = (await self._connection.get_raw_connection()).driver_connection
+                with translated():
+                    self._connection = await self._engine.connect()
+                    self._driver = (await self._connection.get_raw_connection()).driver_connection
 
     async def close(self) -> None:
         connection, self._connection, self._driver = self._connection, None, None

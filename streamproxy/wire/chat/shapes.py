@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from streamproxy.wire.body import UNREADABLE
+
 
 class Spoken(msgspec.Struct, gc=False):
     """A ``delta`` or a ``message``. Leaves are Any: a wrong type must not cost the rest of the chunk."""
@@ -58,7 +60,6 @@ class _PlainChunk(msgspec.Struct, gc=False):
     error: None = None
 
 
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 chunk_decoder = msgspec.json.Decoder(Chunk)
 plain_decoder = msgspec.json.Decoder(_PlainChunk)
 text_decoder = msgspec.json.Decoder(str)

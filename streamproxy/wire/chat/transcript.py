@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from streamproxy.wire import sse
+from streamproxy.wire.body import UNREADABLE
 from streamproxy.wire.chat.chunk import ReportedUsage
-from streamproxy.wire.chat.shapes import UNREADABLE, Choice, Chunk, Spoken, chunk_decoder, plain_decoder, text_decoder
+from streamproxy.wire.chat.shapes import Choice, Chunk, Spoken, chunk_decoder, plain_decoder, text_decoder
 from streamproxy.wire.chat.toolcall import ToolCalls
 
 # After these the model had said all of its calls; ``length``, ``content_filter`` or a cut leave broken arguments.

@@ -144,6 +144,22 @@ async def test_an_expired_session_starts_anew(clocked: ClockedLink, ref: Session
     assert await sessions.enter(ref, "t2", 1) == EMPTY
 
 
+@pytest.mark.parametrize("gone", [0, 1], ids=["content", "turns"])
+async def test_of_a_session_that_is_half_gone_nothing_is_said(
+    link: RedisLink, sessions: RedisSessions, ref: SessionRef, gone: int
+) -> None:
+    """One of its keys ran out a millisecond before the other, or was evicted."""
+    await sessions.append(ref, turn("t1"), None)
+    await link.command("DEL", session_keys(ref)[gone])
+    assert await sessions.read(ref) is None
+    context = await sessions.enter(ref, "t2", 1)
+    assert (context.system, context.turns) == (None, ())
+    await sessions.append(ref, turn("t2"), None)
+    found = await sessions.read(ref)
+    assert found is not None
+    assert [kept.id for kept in found.turns] == ["t2"]
+
+
 async def test_a_forgotten_session_is_gone(sessions: RedisSessions, ref: SessionRef) -> None:
     await sessions.append(ref, turn("t1"), SYSTEM)
     assert await sessions.forget(ref) is True
