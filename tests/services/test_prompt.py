@@ -1,8 +1,25 @@
-"""What an exchange keeps of its prompt while the answer runs."""
+"""What an exchange keeps of its prompt while the answer runs, and what a session is rebuilt from."""
 
 from __future__ import annotations
 
-from streamproxy.services.prompt import Prompt
+from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+import pytest
+from tornado.ioloop import IOLoop
+
+from streamproxy.domain.sessions import NO_PLACE, Context, Queued, SessionRef
+from streamproxy.domain.streams import HistoryMessage
+from streamproxy.errors import StoreUnavailableError
+from streamproxy.services.prompt import Prompt, PromptPolicy, Prompts
+from streamproxy.stores.redis.connect import RedisLink, open_redis
+from streamproxy.stores.redis.sessions import RedisSessions
+from streamproxy.tokenizer import Tokenizer
+from streamproxy.wire.chat import parse_request
+from tests.support.redis_server import RedisServer
 
 CONTEXT = ({"role": "user", "content": "x" * 500_000}, {"role": "assistant", "content": "y"})
 QUESTION = {"role": "user", "content": "And now?"}
@@ -17,3 +34,42 @@ def test_a_context_is_let_go_once_it_was_sent() -> None:
 def test_messages_that_nobody_has_counted_may_have_to_be() -> None:
     prompt = Prompt((QUESTION,), (QUESTION,))
     assert prompt.sent() is prompt
+
+
+class UnheardSessions(RedisSessions):
+    """Redis does not say who is inside."""
+
+    async def enter(self, *_: object, place: Queued = NO_PLACE) -> Context:  # noqa: ARG002
+        raise StoreUnavailableError("away")
+
+
+@pytest.fixture
+def link(redis_server: RedisServer, io_loop: IOLoop) -> Iterator[RedisLink]:
+    opened = io_loop.run_sync(lambda: open_redis(redis_server.url, timeout_seconds=10))
+    yield opened
+    io_loop.run_sync(opened.close)
+
+
+@pytest.mark.parametrize(("kind", "kept"), [(RedisSessions, True), (UnheardSessions, False)])
+async def test_a_history_is_put_back_only_where_the_session_is_known_to_be_empty(
+    link: RedisLink, kind: type[RedisSessions], *, kept: bool
+) -> None:
+    """Behind a session that lives, its oldest turns would count as its newest."""
+    ref = SessionRef("u_1", uuid4().hex)
+    said = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi"}]
+
+    async def history(user_id: str, *, session_id: str, limit: int) -> Sequence[HistoryMessage]:
+        assert (user_id, session_id) == (ref.principal_id, ref.session_id)
+        return [
+            HistoryMessage(user_id, session_id, "st_1", place, m["role"], msgspec.json.encode(m).decode(), 99.0)
+            for place, m in enumerate(said)
+        ][:limit]
+
+    sessions = kind(link, ttl_seconds=60, max_tokens=1000)
+    policy = PromptPolicy({}, 8192, 100, 4000, 1800, 1, rebuild=True, sessions_need_redis=False)
+    ledger: Any = SimpleNamespace(history=history)
+    prompts = Prompts(policy, sessions=sessions, ledger=ledger, counters=Tokenizer(), clock=lambda: 100.0)
+    request = parse_request(b'{"model": "gpt-4o", "messages": [{"role": "user", "content": "Again"}]}')
+    prompt = await prompts.in_session(request, ref, "st_2", place=NO_PLACE)
+    assert [m["content"] for m in prompt.messages] == ["Hello", "Hi", "Again"]
+    assert (await sessions.read(ref) is not None) == kept

@@ -1,0 +1,95 @@
+"""Requests that end before there is an answer: what was taken is given back, and nobody is asked for nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+from uuid import uuid4
+from zoneinfo import ZoneInfo
+
+import pytest
+from tornado.ioloop import IOLoop
+
+from streamproxy.domain.limits import Ask, Decision, LimitPolicy, Window
+from streamproxy.domain.streams import EndReason
+from streamproxy.errors import StreamCancelledError
+from streamproxy.services.admission import Admission, OnRedisDown
+from streamproxy.services.exchange import Exchange
+from streamproxy.services.holding import Holding
+from streamproxy.services.order import Interruption
+from streamproxy.stores.redis.connect import RedisLink, open_redis
+from streamproxy.stores.redis.limits import RedisLimits
+from tests.support.redis_server import RedisServer
+
+POLICY = LimitPolicy(requests=(Window(2, 60),), streams=1)
+
+
+class LateLimits(RedisLimits):
+    """Redis has taken its decision, and the answer is still on its way."""
+
+    def __init__(self, link: RedisLink) -> None:
+        super().__init__(link, zone=ZoneInfo("UTC"))
+        self.decided, self.arrives = asyncio.Event(), asyncio.Event()
+
+    async def reserve(self, ask: Ask) -> Decision:
+        decision = await super().reserve(ask)
+        self.decided.set()
+        await self.arrives.wait()
+        return decision
+
+
+@pytest.fixture
+def link(redis_server: RedisServer, io_loop: IOLoop) -> Iterator[RedisLink]:
+    opened = io_loop.run_sync(lambda: open_redis(redis_server.url, timeout_seconds=10))
+    yield opened
+    io_loop.run_sync(opened.close)
+
+
+def parts_of(limits: RedisLimits) -> Any:
+    """What these steps need of a worker."""
+    admission = Admission(limits, fallback=limits, policy=POLICY, on_redis_down=OnRedisDown.CLOSED)
+    return SimpleNamespace(
+        admission=admission,
+        watch=SimpleNamespace(decided=lambda _decision: None),
+        leases=SimpleNamespace(hold_place=lambda *_: None),
+        clock=lambda: 0.0,
+    )
+
+
+def order_of(scope: str, request_id: str) -> Any:
+    request = SimpleNamespace(stream=True, model="m", reply_tokens=None)
+    return SimpleNamespace(
+        session_id=None,
+        policy=None,
+        request=request,
+        limit_scope=scope,
+        request_id=request_id,
+        stream_id="st_1",
+        endpoint="/v1/chat/completions",
+        trace=None,
+    )
+
+
+async def test_who_leaves_while_the_limits_are_asked_holds_nothing(link: RedisLink) -> None:
+    """Neither the one place nor a request of two: both are there for whoever asks next."""
+    limits, scope = LateLimits(link), uuid4().hex
+    leaving = asyncio.create_task(Holding(parts_of(limits), order_of(scope, "req_1")).reserve())
+    await limits.decided.wait()
+    leaving.cancel()
+    limits.arrives.set()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    next_one = Holding(parts_of(limits), order_of(scope, "req_2"))
+    await next_one.reserve()
+    (standing,) = next_one.standings
+    assert standing.remaining == 1
+
+
+async def test_what_is_cancelled_before_an_upstream_is_asked_asks_none(link: RedisLink) -> None:
+    """A resumable stream can be cancelled as soon as it has a place."""
+    exchange = Exchange(parts_of(RedisLimits(link, zone=ZoneInfo("UTC"))), order_of(uuid4().hex, "req_1"))
+    exchange.interrupt(Interruption(EndReason.CANCELLED))
+    with pytest.raises(StreamCancelledError):
+        await exchange.open()
