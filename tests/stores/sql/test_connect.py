@@ -8,10 +8,12 @@ import stat
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import literal, select, text
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from streamproxy.errors import BadRequestError, ConfigurationError, StoreUnavailableError
 from streamproxy.stores.sql.connect import Database, open_sql
+from streamproxy.stores.sql.lookups import Lookups, Query
 from tests.support.postgres_server import PostgresServer
 from tests.support.processes import free_port
 
@@ -163,3 +165,15 @@ async def test_a_worker_takes_no_more_connections_than_it_may(postgres_server: P
     await asyncio.gather(*(read() for _ in range(6)))
     await database.close()
     assert most == 2
+
+
+async def test_a_look_up_without_a_connection_to_be_had_is_our_error(sqlite_url: str) -> None:
+    """All of them are busy: whoever reads a history goes on without it."""
+    engine = create_async_engine(sqlite_url, pool_size=1, max_overflow=0, pool_timeout=0.05)
+    lookups = Lookups(engine)
+    async with engine.connect():
+        with pytest.raises(StoreUnavailableError):
+            await lookups.rows(Query(select(literal(1))), {})
+    assert [tuple(row) for row in await lookups.rows(Query(select(literal(1))), {})] == [(1,)]
+    await lookups.close()
+    await engine.dispose()
