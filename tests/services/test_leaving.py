@@ -13,12 +13,13 @@ import pytest
 from tornado.ioloop import IOLoop
 
 from streamproxy.domain.limits import Ask, Decision, LimitPolicy, Window
-from streamproxy.domain.streams import EndReason
-from streamproxy.errors import StreamCancelledError
+from streamproxy.domain.streams import EndReason, Usage, UsageRecord
+from streamproxy.domain.tracing import UNTRACED
+from streamproxy.errors import StreamCancelledError, UpstreamError
 from streamproxy.services.admission import Admission, OnRedisDown
 from streamproxy.services.exchange import Exchange
 from streamproxy.services.holding import Holding
-from streamproxy.services.order import Interruption
+from streamproxy.services.order import Interruption, Running
 from streamproxy.stores.redis.connect import RedisLink, open_redis
 from streamproxy.stores.redis.limits import RedisLimits
 from tests.support.redis_server import RedisServer
@@ -68,7 +69,9 @@ def order_of(scope: str, request_id: str) -> Any:
         request_id=request_id,
         stream_id="st_1",
         endpoint="/v1/chat/completions",
-        trace=None,
+        trace=UNTRACED,
+        principal=SimpleNamespace(id=scope),
+        own_key=None,
     )
 
 
@@ -93,3 +96,44 @@ async def test_what_is_cancelled_before_an_upstream_is_asked_asks_none(link: Red
     exchange.interrupt(Interruption(EndReason.CANCELLED))
     with pytest.raises(StreamCancelledError):
         await exchange.open()
+
+
+async def test_a_settlement_whose_client_leaves_is_entered_all_the_same(link: RedisLink) -> None:
+    """A page that cancels and leaves: whoever cancelled is told what it was, and the books have it."""
+    refunding, answered = asyncio.Event(), asyncio.Event()
+    entered: list[UsageRecord] = []
+
+    async def refund(_reservation: object) -> None:
+        refunding.set()
+        await answered.wait()
+
+    async def usage(*_: object) -> Usage:
+        return Usage()
+
+    def enter(record: UsageRecord, _history: object) -> asyncio.Future[None]:
+        entered.append(record)
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        written.set_result(None)
+        return written
+
+    parts = parts_of(RedisLimits(link, zone=ZoneInfo("UTC")))
+    parts.admission.refund = refund
+    parts.running, parts.prompts, parts.ledger = Running(), SimpleNamespace(usage=usage), SimpleNamespace(enter=enter)
+    parts.leases.release = parts.watch.ended = lambda *_: None
+    parts.prices = SimpleNamespace(cost=lambda *_, **__: 0)
+    exchange = Exchange(parts, order_of(uuid4().hex, "req_1"))
+
+    async def request() -> None:
+        async with exchange:
+            exchange.promise_receipt()
+            raise UpstreamError("It failed.", code="upstream_unreachable")
+
+    leaving = asyncio.create_task(request())
+    await refunding.wait()
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert (len(parts.running), entered) == (1, [])
+    answered.set()
+    await parts.running.gone(exchange)
+    assert [(record.stream_id, record.error_code) for record in entered] == [("st_1", "upstream_unreachable")]
