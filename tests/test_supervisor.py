@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -117,9 +118,17 @@ class Family:
         assert await asyncio.to_thread(self.parent.wait, 20) == 0
 
 
-async def test_who_is_being_replaced_takes_the_end_of_all_for_no_second_request(tmp_path: Path) -> None:
+@pytest.fixture
+def family(tmp_path: Path) -> Iterator[Family]:
+    found = Family(tmp_path)
+    yield found
+    if found.parent.poll() is None:
+        os.killpg(found.parent.pid, signal.SIGKILL)
+        found.parent.wait()
+
+
+async def test_who_is_being_replaced_takes_the_end_of_all_for_no_second_request(family: Family) -> None:
     """The second one means: hurry."""
-    family = Family(tmp_path)
     (old,) = await family.lives(1)
     family.parent.send_signal(signal.SIGHUP)
     await until(lambda: family.said("is asked"), "the old one is asked to stop", 30)
@@ -128,17 +137,15 @@ async def test_who_is_being_replaced_takes_the_end_of_all_for_no_second_request(
     assert family.said("is asked").count(old) == 1
 
 
-async def test_ctrl_c_is_heard_once(tmp_path: Path) -> None:
+async def test_ctrl_c_is_heard_once(family: Family) -> None:
     """A terminal sends it to the whole group."""
-    family = Family(tmp_path)
     (only,) = await family.lives(1)
     os.killpg(family.parent.pid, signal.SIGINT)
     await family.ended()
     assert family.said("is asked") == [only]
 
 
-async def test_a_second_signal_hurries_all(tmp_path: Path) -> None:
-    family = Family(tmp_path)
+async def test_a_second_signal_hurries_all(family: Family) -> None:
     (only,) = await family.lives(1)
     family.parent.send_signal(signal.SIGTERM)
     await until(lambda: family.said("is asked"), "it is asked to stop", 30)
@@ -147,8 +154,7 @@ async def test_a_second_signal_hurries_all(tmp_path: Path) -> None:
     assert family.said("is asked") == [only, only]
 
 
-async def test_one_that_dies_while_its_replacement_starts_gets_no_second_one(tmp_path: Path) -> None:
-    family = Family(tmp_path)
+async def test_one_that_dies_while_its_replacement_starts_gets_no_second_one(family: Family) -> None:
     (old,) = await family.lives(1)
     family.delay.write_text("1.5")
     family.parent.send_signal(signal.SIGHUP)
