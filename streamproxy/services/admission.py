@@ -6,6 +6,8 @@ Then ``on_redis_down`` decides: ``local`` counts in this worker's memory with it
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -97,10 +99,18 @@ class Admission:
         for attempt in range(TRIES):
             try:
                 return await step(ask)
+            except asyncio.CancelledError:
+                await asyncio.shield(self._take_back(ask))
+                raise
             except StoreUnavailableError:
                 if attempt == TRIES - 1 and self._on_redis_down is OnRedisDown.CLOSED:
                     raise
         return await self._fallback.reserve(ask) if self._on_redis_down is OnRedisDown.LOCAL else None
+
+    async def _take_back(self, ask: Ask) -> None:
+        """Who asked has left before it was known what was taken: asked again, that is named, and can be given back."""
+        with contextlib.suppress(StoreUnavailableError):
+            await self.refund((await self._limits.reserve(ask)).reservation)
 
     async def extend(self, reservation: Reservation | None, tokens: int, *, spare: bool = False) -> Reservation | None:
         """*tokens* more for a running answer; None when there is no room, or, *spare*, too little: see LimitStore."""

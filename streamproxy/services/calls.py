@@ -23,7 +23,7 @@ from streamproxy.services.ownkey import own_error, own_lease
 from streamproxy.services.prompt import Prompt
 from streamproxy.services.relay import Relay
 from streamproxy.wire.chat import ChatRequest, Transcript
-from streamproxy.wire.plain import AnyRequest, PlainRequest, count_answers, is_readable
+from streamproxy.wire.plain import AnyRequest, PlainRequest, count_answers, count_choices
 
 # An error answer is a few hundred bytes; what is longer is a web page.
 LONGEST_ERROR = 1 << 16
@@ -221,7 +221,7 @@ class Calls:
         else:
             body = dialect_of(lease.candidate.upstream).completion(await _body(reply, LONGEST_ANSWER, heard))
             # Whoever reads it later has settled already.
-            count = count_answers(body, "choices") if is_readable(body) else None
+            count = count_choices(body)
         if count is None:
             raise CallFailedError(_failure(lease, reply, body))
         images = count if isinstance(request, PlainRequest) and request.pictures else 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 from typing import TypeAlias
@@ -58,9 +57,6 @@ class Holding:
         ask, at_least = await self._ask()
         try:
             admitted = await parts.admission.reserve(ask, at_least=at_least, step=step)
-        except asyncio.CancelledError:
-            await asyncio.shield(self._take_back(ask))
-            raise
         except StoreUnavailableError:
             parts.watch.decided("store_away")
             raise
@@ -73,12 +69,6 @@ class Holding:
         parts.leases.hold_place(order.stream_id, self._reservation)
         if self._session is not None and isinstance(self._place, Context):
             parts.leases.hold_turn(order.stream_id, self._session)
-
-    async def _take_back(self, ask: Ask) -> None:
-        """The client left before it was known what was taken: asked again, that is named, and can be given back."""
-        admission = self._parts.admission
-        with contextlib.suppress(StoreUnavailableError):
-            await admission.refund((await admission.reserve(ask, at_least=ask.tokens)).reservation)
 
     async def _ask(self) -> tuple[Ask, int]:
         """What to ask the limits for, and with how many tokens the request will do.

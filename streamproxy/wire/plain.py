@@ -86,17 +86,18 @@ def encode_plain(request: PlainRequest, *, model: str) -> bytes:
     return msgspec.json.encode({**request.fields, "model": model})
 
 
-def is_readable(body: bytes) -> bool:
-    """Whether all of an answer can be read, also what ``count_answers`` does not look into."""
+def count_choices(body: bytes) -> int | None:
+    """How many choices a chat's answer brought; None when it is none, or cannot be read to its end."""
     try:
-        msgspec.json.decode(body)
+        answer = msgspec.json.decode(body)
     except UNREADABLE:
-        return False
-    return True
+        return None
+    choices = answer.get("choices") if isinstance(answer, dict) else None
+    return len(choices) if isinstance(choices, list) else None
 
 
 def count_answers(body: bytes, member: str) -> int | None:
-    """How many things an answer brought in its *member*; None when it is no such answer."""
+    """How many things an answer brought in its *member*, which nobody here reads; None when it is no such answer."""
     try:
         answer = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
         return len(msgspec.json.decode(answer.get(member, b""), type=list[msgspec.Raw]))
