@@ -11,7 +11,8 @@
 ``redis://`` and ``unix:`` without further options go over one connection (``piped``); with any option of redis-py's,
 ``?max_connections=64`` say, over its pool. No client of redis-py's has time limits of its own for commands:
 ``connect.RedisLink`` bounds each whole call, connecting included. redis-py's socket_timeout would do the same per read
-and write, for 70 µs of CPU a command (it starts a task for each write).
+and write, for 70 µs of CPU a command (it starts a task for each write), and would lose some cancellations: it writes
+through asyncio.wait_for, which on Python 3.11 swallows one that comes when the write is just done (gh-86296).
 """
 
 from __future__ import annotations
