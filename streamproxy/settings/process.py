@@ -82,6 +82,13 @@ class Redis(Section):
         description="redis, rediss, unix, redis+cluster, redis+sentinel or memory URL; unset means an embedded server.",
         examples=["redis://127.0.0.1:6379/0"],
     )
+    timeout_seconds: float = Field(
+        default=0.25,
+        ge=0.05,
+        le=10,
+        description="What a request waits for an answer of Redis before it goes on as without it; a Redis that pauses "
+        "now and then is worth more.",
+    )
 
 
 class Database(Section):

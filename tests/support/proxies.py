@@ -24,7 +24,7 @@ import redis
 from tornado.ioloop import IOLoop
 
 from tests.support.http import Client
-from tests.support.proxy import ProxyProcess
+from tests.support.proxy import PATIENCE, ProxyProcess
 from tests.support.redis_server import RedisServer
 from tests.support.upstream import ScriptedUpstream, listen
 
@@ -63,7 +63,7 @@ def start_proxy(
             tmp_path_factory.mktemp("proxy"),
             upstream=f"http://127.0.0.1:{upstream.getsockname()[1]}/v1",
             redis_url=f"{redis_server.url}?db={number}",
-            settings=settings,
+            settings=PATIENCE | settings,
         )
         proxy.start()
         started.append(proxy)
