@@ -26,9 +26,7 @@ async def open_stores(start: Start, stack: AsyncExitStack, metrics: Metrics) -> 
     pool = start.settings.database
     database = await open_sql(start.settings.database_url, pool_size=pool.pool_size, pool_overflow=pool.pool_overflow)
     stack.push_async_callback(database.close)
-    redis = await open_redis(
-        start.redis_url, timeout_seconds=start.settings.redis.timeout_seconds, watch=metrics.redis
-    )
+    redis = await open_redis(start.redis_url, timeout_seconds=start.settings.redis.timeout_seconds, watch=metrics.redis)
     stack.push_async_callback(redis.close)
     ledger = SqlLedger(database)
     await ledger.start()
