@@ -13,6 +13,7 @@ from streamproxy.services.order import Order
 from streamproxy.services.outcome import Outcome
 from streamproxy.services.parts import Parts
 from streamproxy.services.prompt import Prompt
+from streamproxy.uninterrupted import uninterrupted
 from streamproxy.wire.chat import ChatRequest
 from streamproxy.wire.plain import PlainRequest
 
@@ -125,8 +126,12 @@ class Holding:
         """Take *tokens* more; False when the windows have no room for them, or would be over half full for *spare*."""
         if self._reservation is None:
             return True
-        extended = await self._parts.admission.extend(self._reservation, tokens, spare=spare)
-        self._reservation = extended or self._reservation
+        # Who is cancelled meanwhile settles next, and has to know what was taken until then.
+        return await uninterrupted(self._extend(self._reservation, tokens, spare=spare))
+
+    async def _extend(self, reservation: Reservation, tokens: int, *, spare: bool) -> bool:
+        extended = await self._parts.admission.extend(reservation, tokens, spare=spare)
+        self._reservation = extended or reservation
         return extended is not None
 
     async def settle(self, outcome: Outcome, *, refund: bool) -> None:

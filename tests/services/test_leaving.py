@@ -48,9 +48,9 @@ def link(redis_server: RedisServer, io_loop: IOLoop) -> Iterator[RedisLink]:
     io_loop.run_sync(opened.close)
 
 
-def parts_of(limits: RedisLimits) -> Any:
+def parts_of(limits: RedisLimits, policy: LimitPolicy = POLICY) -> Any:
     """What these steps need of a worker."""
-    admission = Admission(limits, fallback=limits, policy=POLICY, on_redis_down=OnRedisDown.CLOSED)
+    admission = Admission(limits, fallback=limits, policy=policy, on_redis_down=OnRedisDown.CLOSED)
     return SimpleNamespace(
         admission=admission,
         watch=SimpleNamespace(decided=lambda _decision: None),
@@ -63,6 +63,7 @@ def order_of(scope: str, request_id: str) -> Any:
     request = SimpleNamespace(stream=True, model="m", reply_tokens=None)
     return SimpleNamespace(
         session_id=None,
+        fit=False,
         policy=None,
         request=request,
         limit_scope=scope,
@@ -88,6 +89,35 @@ async def test_who_leaves_while_the_limits_are_asked_holds_nothing(link: RedisLi
     await next_one.reserve()
     (standing,) = next_one.standings
     assert standing.remaining == 1
+
+
+async def test_who_leaves_while_more_tokens_are_asked_for_gives_them_back(link: RedisLink) -> None:
+    limits, scope = LateLimits(link), uuid4().hex
+    limits.arrives.set()
+    parts = parts_of(limits, LimitPolicy(tokens=(Window(1000, 60),)))
+    parts.prompts = SimpleNamespace(stateless=lambda _request: None, tokens=_ten)
+    parts.leases.release = lambda _stream_id: None
+    parts.reply_reserve = 100
+    holding = Holding(parts, order_of(scope, "req_1"))
+    await holding.reserve()
+    limits.decided.clear()
+    limits.arrives.clear()
+    leaving = asyncio.create_task(holding.extend(500))
+    await limits.decided.wait()
+    leaving.cancel()
+    limits.arrives.set()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert holding.reserved_tokens == 610
+    await holding.settle(SimpleNamespace(answer=None, prompt=None, usage=Usage(10, 7)), refund=False)  # type: ignore[arg-type]
+    next_one = Holding(parts, order_of(scope, "req_2"))
+    await next_one.reserve()
+    (standing,) = next_one.standings
+    assert standing.remaining == 1000 - 17 - 110
+
+
+async def _ten(*_: object) -> int:
+    return 10
 
 
 async def test_what_is_cancelled_before_an_upstream_is_asked_asks_none(link: RedisLink) -> None:

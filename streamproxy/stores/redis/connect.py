@@ -22,6 +22,7 @@ from streamproxy.stores.redis.breaker import Breaker
 from streamproxy.stores.redis.patience import Patience
 from streamproxy.stores.redis.scripts import Script
 from streamproxy.stores.redis.servers import Client, Server, open_server
+from streamproxy.uninterrupted import uninterrupted
 
 log = logging.getLogger(__name__)
 
@@ -79,16 +80,7 @@ class RedisLink:
         """
         if self.ordered:
             return await self.run(script, keys, args)
-        step = asyncio.ensure_future(self.run(script, keys, args))
-        try:
-            return await asyncio.shield(step)
-        except asyncio.CancelledError:
-            while not step.done():
-                with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.wait({step})
-            # Marked as seen: its failure is nobody's any more.
-            step.cancelled() or step.exception()
-            raise
+        return await uninterrupted(self.run(script, keys, args))
 
     async def run_many(self, calls: Sequence[Call]) -> list[Any]:
         """Run several scripts in one round trip (one a node in a cluster), each atomic by itself."""
