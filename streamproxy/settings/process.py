@@ -87,7 +87,7 @@ class Redis(Section):
         ge=0.05,
         le=10,
         description="What a request waits for an answer of Redis before it goes on as without it; a Redis that pauses "
-        "now and then is worth more.",
+        "wants more.",
     )
 
 
