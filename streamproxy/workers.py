@@ -72,6 +72,7 @@ def _body(
     tokenizer.preload()
     crowd = Crowd(settings.server.workers) if len(sockets) == 1 else None
     gc.freeze()
+    gc.enable()
 
     def work(slot: int, ready: Callable[[], None]) -> None:
         own = sockets[slot % len(sockets)]

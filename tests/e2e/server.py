@@ -113,7 +113,7 @@ class Server(ProxyProcess):
     def put_away(self) -> None:
         """Stop if it still runs; the log is checked in any case."""
         if self.running:
-            self.stop()
+            super().put_away()
         else:
             self.check_log()
 

@@ -38,7 +38,7 @@ def new_proxy(start_proxy: StartProxy) -> Iterator[NewProxy]:
 
     yield start
     for proxy in started:
-        proxy.stop()
+        proxy.put_away()
 
 
 @pytest.fixture

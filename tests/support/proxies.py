@@ -78,7 +78,7 @@ def start_proxy(
 
 def _stop(proxy: ProxyProcess) -> BaseException | None:
     try:
-        proxy.stop()
+        proxy.put_away()
     except BaseException as exc:  # noqa: BLE001 - raised again when all are stopped
         return exc
     return None

@@ -7,6 +7,7 @@ when the log holds a traceback or a sign of a lost task, whatever the test itsel
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import signal
@@ -38,6 +39,7 @@ FAULTS = (
 # What ends a hang, not what is promised: a busy machine takes long to start anything.
 STOP_SECONDS = 60
 START_SECONDS = 80
+HURRY_SECONDS = 0.1
 # Many, because a test may make some of them cool down, and every test deserves healthy ones.
 KEYS = 240
 MODELS = ("gpt-4o-mini", "scripted")
@@ -123,6 +125,15 @@ class ProxyProcess:
             raise
         self.check_log()
         assert code == 0, f"serve exited with {code}:\n{self.log()[-4000:]}"
+
+    def put_away(self) -> None:
+        """As ``stop``, for who has no client left: a second SIGTERM, and it waits for nobody who may be arriving."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            # Two at once would be one.
+            self._process.wait(HURRY_SECONDS)
+        self.stop()
 
     def check_log(self) -> None:
         """AssertionError when the log holds a fault that was not there at the last check."""
