@@ -24,8 +24,8 @@ hypothesis.settings.load_profile("any machine")
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Half as many again as there are cores: these tests wait for servers more than they compute."""
-    return (os.cpu_count() or 1) * 3 // 2
+    """Twice as many as there are cores: these tests wait for servers more than they compute."""
+    return (os.cpu_count() or 1) * 2
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
