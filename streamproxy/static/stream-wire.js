@@ -3,9 +3,12 @@
 import { readEvents } from "./sse.js";
 
 // The server sends a comment after streams.heartbeat_seconds (10) of silence. EventSource does not show comments, so
-// a silent model looks like a dead connection there: reconnecting to it costs one request and no text.
+// a silent model looks like a dead connection there: reconnecting to it costs one request and no text. A call that is
+// answered at once looks dead after the same time.
 const SILENCE_MS = 45_000;
 const PASSING = new Set([0, 408, 425, 429, 500, 502, 503, 504]);
+// The server says why it cannot, and that it soon can again.
+const SOON = new Set(["server_shutdown", "store_unavailable"]);
 
 /**
  * A call or an answer that failed. `status` 0: no answer at all (`unreachable`), or one without an end (`cut`).
@@ -31,10 +34,10 @@ export class StreamError extends Error {
     return !this.final && (PASSING.has(this.status) || this.code === "stream_ending");
   }
 
-  /** Whether the server itself has not refused: it was not reached, it restarts, or it is still beginning. */
+  /** Whether the server itself has not refused: it was not reached, is not ready, or is still beginning. */
   get unexplained() {
     const silent = this.passing && this.status !== 429 && ["", "unreachable"].includes(this.code);
-    return silent || this.code === "server_shutdown" || (this.status === 409 && this.retryAfter !== null);
+    return silent || SOON.has(this.code) || (this.status === 409 && this.retryAfter !== null);
   }
 }
 
@@ -52,13 +55,16 @@ export class Wire {
   /** POST a request. @returns {Promise<{id: string, events_url: string, headers: Headers}>} */
   async start(request, key, signal) {
     const headers = { "Content-Type": "application/json", "Idempotency-Key": key };
-    const response = await this.#call("v1/streams", { method: "POST", headers, body: JSON.stringify(request), signal });
-    return { ...(await response.json()), headers: response.headers };
+    const post = { method: "POST", headers, body: JSON.stringify(request) };
+    return this.#answered("v1/streams", post, signal, async (response) => ({
+      ...(await response.json()),
+      headers: response.headers,
+    }));
   }
 
   /** The receipt of a stream that was told to end. */
   async cancel(id) {
-    return (await this.#call(`v1/streams/${id}/cancel`, { method: "POST" })).json();
+    return this.#answered(`v1/streams/${id}/cancel`, { method: "POST" });
   }
 
   /**
@@ -78,7 +84,7 @@ export class Wire {
     const watch = new Watch(signal);
     try {
       const response = await this.#call(url, { signal: watch.signal });
-      if (response.status === 204) yield await this.#ending(id);
+      if (response.status === 204) yield await this.#ending(id, signal);
       else for await (const event of readEvents(response.body.pipeThrough(watch.tap()))) yield event;
     } catch (fault) {
       throw fault instanceof StreamError || signal.aborted ? fault : new StreamError({ code: "cut" });
@@ -88,8 +94,8 @@ export class Wire {
   }
 
   /** The end was seen by a page that forgot it: the receipt tells how it was. */
-  async #ending(id) {
-    const receipt = await (await this.#call(`v1/streams/${id}`)).json();
+  async #ending(id, signal) {
+    const receipt = await this.#answered(`v1/streams/${id}`, {}, signal);
     const error = receipt.error_code && { code: receipt.error_code, message: receipt.error_code };
     return { event: error ? "failed" : "done", data: JSON.stringify(error ? { error } : receipt), id: "" };
   }
@@ -121,6 +127,18 @@ export class Wire {
       }
     } finally {
       source.close();
+      watch.stop();
+    }
+  }
+
+  /** What `read` makes of an answer that comes at once. A network that has died without a word is `unreachable`. */
+  async #answered(path, options, signal = new AbortController().signal, read = (response) => response.json()) {
+    const watch = new Watch(signal);
+    try {
+      return await read(await this.#call(path, { ...options, signal: watch.signal }));
+    } catch (fault) {
+      throw fault instanceof StreamError || signal.aborted ? fault : new StreamError({ code: "unreachable" });
+    } finally {
       watch.stop();
     }
   }

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -43,6 +43,8 @@ from tests.bench.workloads import (
 
 Starter = Callable[[Path, int, Cores], AbstractContextManager[Target]]
 PEERS: tuple[Starter, ...] = (starlette, portkey, litellm)
+# The first targets are nginx and streamproxy; peers follow.
+_OWN = 2
 # Where a request takes as long as with LiteLLM, more would take minutes to open.
 _FEW_STREAMS, _SLOW_MILLIS = 200, 20
 _PROFILE_RATE, _PROFILE_LINES = 250, 12
@@ -159,8 +161,24 @@ class Series:
             self._measure(target, _WARM_UP.shorter(self.plan.window))
 
     def _measure(self, target: Target, workload: Workload) -> Measurement:
-        target.settle()
-        return measure(self.load, target, workload)
+        with self._alone(target):
+            return measure(self.load, target, workload)
+
+    @contextmanager
+    def _alone(self, target: Target) -> Iterator[None]:
+        """Once *target* has worked off what it was asked before, with all other peers held.
+
+        One that is slower than it was asked goes on for a minute, on the core and in the caches of whoever is next.
+        """
+        held = [peer for peer in self.targets[_OWN:] if peer is not target]
+        for peer in held:
+            peer.hold()
+        try:
+            target.settle()
+            yield
+        finally:
+            for peer in held:
+                peer.go_on()
 
     def _workloads(self, targets: Sequence[Target], workloads: Sequence[Workload]) -> None:
         """All rounds of *workloads*, the targets in turn."""
@@ -199,10 +217,10 @@ class Series:
 
     def _profiles(self, own: Target) -> None:
         for workload in self.plan.workloads if self.plan.profiles else ():
-            own.settle()
             raw, shorter = self.folder / "stacks", workload.shorter(self.plan.window)
             try:
-                profile = profiled(self.load, own, shorter, rate=_PROFILE_RATE, native=False, raw=raw)
+                with self._alone(own):
+                    profile = profiled(self.load, own, shorter, rate=_PROFILE_RATE, native=False, raw=raw)
             except RuntimeError as fault:
                 self.results.missing[f"profile of {workload.name}"] = str(fault)
                 continue
@@ -215,7 +233,7 @@ class Series:
     def _slow_readers(self) -> None:
         if not self.plan.slow:
             return
-        for target in self.targets[:2]:
+        for target in self.targets[:_OWN]:
             m = self._measure(target, SLOW)
             begin, highest = round(m.rss_kib.begin / 1024, 1), round(m.rss_kib.highest / 1024, 1)
             self.say(f"{target.name}: slow readers: {begin} → {highest} MiB, {m.errors} errors")
@@ -225,20 +243,21 @@ class Series:
         repeats = self.plan.repeats
         found = self.results.moments
         for target in self.targets:
-            target.settle()
-            found.append(leaving(self.load, target, self.mock, LEAVING.shorter(self.plan.window)))
+            with self._alone(target):
+                found.append(leaving(self.load, target, self.mock, LEAVING.shorter(self.plan.window)))
             last = found[-1]
             self.say(f"{target.name}: {last.what} p50 {last.p50_ms} p99 {last.p99_ms} ms, {last.missing} never seen")
-        found += [cancelling(own, self.mock, repeats), resuming(own, repeats)]
-        if self.plan.workers:
-            with streamproxy_ports(self.folder / "ports", self.mock.port, self.cores) as (one, other):
-                found += [cancelling(one, self.mock, repeats, other), resuming(one, repeats, other)]
-            self.results.faults += one.faults
+        with self._alone(own):
+            found += [cancelling(own, self.mock, repeats), resuming(own, repeats)]
+            if self.plan.workers:
+                with streamproxy_ports(self.folder / "ports", self.mock.port, self.cores) as (one, other):
+                    found += [cancelling(one, self.mock, repeats, other), resuming(one, repeats, other)]
+                self.results.faults += one.faults
         self.say("cancelled and resumed")
 
     def _curve(self) -> None:
         for count in self.plan.curve:
-            for target in self.targets[:2]:
+            for target in self.targets[:_OWN]:
                 workload = many_streams(count, target).shorter(self.plan.window)
                 m = self._measure(target, workload)
                 self.say(_line(workload, target, m))

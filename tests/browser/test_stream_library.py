@@ -96,6 +96,45 @@ async def test_a_post_whose_answer_was_lost_is_repeated_without_a_second_answer(
     assert len(site.upstream.requests) == 1
 
 
+async def test_a_server_that_cannot_just_now_is_asked_again(site: Site, page: Page, witness: Witness) -> None:
+    """It has said when: its shared store was away for a moment."""
+    witness.forgive("503")
+    site.upstream.script(say("Here."), finish(), usage(), done())
+    away = {"error": {"code": "store_unavailable", "message": "The shared store is away."}}
+    keys: list[str] = []
+
+    async def refuse(route: Route) -> None:
+        keys.append(route.request.headers["idempotency-key"])
+        if len(keys) == 1:
+            await route.fulfill(status=503, headers={"Retry-After": "1"}, json=away)
+        else:
+            await route.fallback()
+
+    await page.route("**/v1/streams", refuse)
+    await begin(site, page)
+    found = await finished(page)
+    assert (found["text"], found["state"]) == ("Here.", "done")
+    assert found["states"][:2] == [["reconnecting", 503], ["streaming", None]]
+    assert len(set(keys)) == 1
+
+
+async def test_a_network_that_died_without_a_word_is_not_waited_for_for_ever(site: Site, page: Page) -> None:
+    """Nobody answers the POST, and nobody refuses it."""
+    asked = asyncio.Event()
+
+    async def swallow(_route: Route) -> None:
+        asked.set()
+
+    await page.clock.install()
+    await page.goto(site.url)
+    await page.route("**/v1/streams", swallow)
+    await page.evaluate(_START, REQUEST)
+    await asked.wait()
+    await page.clock.fast_forward(46_000)
+    found = await finished(page)
+    assert (found["state"], found["fault"]["code"], found["fault"]["status"]) == ("failed", "unreachable", 0)
+
+
 async def test_chunks_are_iterated_and_a_failing_answer_throws(site: Site, page: Page) -> None:
     """What was said before it is there."""
     site.upstream.script(say("One "), say("two"), drop())

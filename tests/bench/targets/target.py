@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
@@ -55,6 +56,19 @@ class Target:
             if _cpu_seconds(self.pids[0]) - before <= _IDLE_SECONDS:
                 return
 
+    def hold(self) -> None:
+        """Stop it where it is, whatever it still does."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """After ``hold``."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for process in _tree(self.pids[0]):
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+
     def answers(self) -> bool:
         """Whether a stream of two events comes through."""
         headers = {"Content-Type": "application/json", **dict(line.split(": ", 1) for line in self.headers)}
@@ -69,10 +83,18 @@ class Target:
             connection.close()
 
 
-def _cpu_seconds(pid: int) -> float:
+def _tree(pid: int) -> list[Any]:
+    """The process and all below it; none where it is gone."""
     try:
         root = psutil.Process(pid)
-        return sum(sum(process.cpu_times()[:2]) for process in [root, *root.children(recursive=True)])
+        return [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _cpu_seconds(pid: int) -> float:
+    try:
+        return sum(sum(process.cpu_times()[:2]) for process in _tree(pid))
     except psutil.NoSuchProcess:
         return 0.0
 
