@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from streamproxy.randomness import token
+from streamproxy.randomness import timed_token, token
 
 
 def test_an_id_is_base64url_of_its_size() -> None:
@@ -15,6 +15,18 @@ def test_an_id_is_base64url_of_its_size() -> None:
 
 def test_no_id_comes_twice() -> None:
     assert len({token(12) for _ in range(10_000)}) == 10_000
+
+
+def test_an_id_with_time_sorts_behind_those_of_before() -> None:
+    """Also where digits, letters and signs follow each other, through all that a byte can be."""
+    moments = [1_790_000_000_000 + step for step in (*range(300), *range(300, 10**8, 999_983))]
+    ids = [timed_token(moment) for moment in moments]
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{22}", found) for found in ids)
+    assert [found.encode() for found in ids] == sorted(found.encode() for found in ids)
+
+
+def test_no_id_of_one_moment_comes_twice() -> None:
+    assert len({timed_token(1_790_000_000_000) for _ in range(10_000)}) == 10_000
 
 
 def test_a_forked_process_gives_other_ids() -> None:
