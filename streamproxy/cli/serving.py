@@ -40,14 +40,14 @@ def serve(
       OPENAI_API_KEY=sk-... streamproxy serve --workers 4
       streamproxy serve --config /etc/streamproxy.toml --host 0.0.0.0
     """
+    given = {"host": host, "port": port, "workers": workers, "port_per_worker": port_per_worker}
+    settings = load(config, {f"server.{name}": value for name, value in given.items()}, os.environ).settings
+    setup_logging(settings.log.level, settings.log.format)
     # What is imported now stays: to look through it again and again for garbage takes a third of the start. The
     # workers are forked with the collector on.
     gc.disable()
     from streamproxy.workers import run
 
-    given = {"host": host, "port": port, "workers": workers, "port_per_worker": port_per_worker}
-    settings = load(config, {f"server.{name}": value for name, value in given.items()}, os.environ).settings
-    setup_logging(settings.log.level, settings.log.format)
     ctx.exit(run(settings))
 
 
