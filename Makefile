@@ -8,7 +8,7 @@ PORT ?= 8888
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-plain check lint types layers soak soak-streams docs fuzz-api audit image-check fuzz bench bench-quick profile soak-load newcomer picture setup-run setup setup-servers clean
+.PHONY: help run test test-plain check lint types layers soak soak-streams docs fuzz-api audit image-check fuzz bench bench-quick profile calls soak-load newcomer picture setup-run setup setup-servers clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -92,6 +92,9 @@ bench-quick: setup setup-servers ## measure nginx and streamproxy, under two min
 
 profile: setup setup-servers ## print where the time of a loaded worker goes (ARGS="W1 --native")
 	$(BIN)/python -m tests.bench.profiling $(ARGS)
+
+calls: setup setup-servers ## count the calls a request makes, the same on any machine (ARGS="W5 --tree calls.txt")
+	$(BIN)/python -m tests.bench.counting $(ARGS)
 
 newcomer: setup setup-servers ## from a clone to a typewriter in a page of one's own, as README says; how long it took
 	$(BIN)/python -m tests.docs.newcomer

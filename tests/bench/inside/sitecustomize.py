@@ -1,6 +1,7 @@
-"""Loaded by the interpreter of a server under ``make soak-load``: on a signal, a process says how many tasks it has.
+"""Loaded by the interpreter of a server that is looked into from inside.
 
-Nobody outside can count the tasks of an event loop. The answer is a file named for the process, in $SOAK_COUNTS.
+Under ``make soak-load`` a process says on a signal how many tasks it has: nobody outside can count the tasks of an
+event loop. The answer is a file named for the process, in $SOAK_COUNTS. Under ``make calls`` see calltrace.py.
 """
 
 import asyncio
@@ -22,3 +23,8 @@ def _tell(_number: int, _frame: FrameType | None) -> None:
 
 if "SOAK_COUNTS" in os.environ:
     signal.signal(signal.SIGRTMIN + 1, _tell)
+
+if "CALLS_FILE" in os.environ:
+    from calltrace import trace_workers
+
+    trace_workers(Path(os.environ["CALLS_FILE"]))
