@@ -13,6 +13,7 @@ from streamproxy.domain.ports import CredentialStore, Ledger, User, UserStore
 from streamproxy.errors import NotFoundError
 from streamproxy.services.auth import Authenticator
 from streamproxy.services.billing import Billing
+from streamproxy.services.passwords import Passwords
 from streamproxy.settings import Settings, auth_secret
 from streamproxy.stores.sql.connect import open_sql
 from streamproxy.stores.sql.credentials import SqlCredentials
@@ -52,7 +53,8 @@ async def open_accounts(settings: Settings) -> AsyncIterator[Accounts]:
         database = await open_sql(url)
         stack.push_async_callback(database.close)
         users, credentials = SqlUsers(database), SqlCredentials(database)
-        auth = Authenticator(users, credentials, secret=auth_secret(settings))
+        passwords = Passwords.of(settings.auth.password_cost)
+        auth = Authenticator(users, credentials, secret=auth_secret(settings), passwords=passwords)
         stack.callback(auth.close)
         ledger = SqlLedger(database)
         await ledger.start()

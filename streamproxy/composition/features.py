@@ -18,6 +18,7 @@ from streamproxy.services.chatapi_tokens import ChatApiTokens
 from streamproxy.services.directory import StreamDirectory
 from streamproxy.services.keyring import Keyring
 from streamproxy.services.order import EndpointPolicy
+from streamproxy.services.passwords import Passwords
 from streamproxy.services.pro import ProAccess
 from streamproxy.services.questions import Questions
 from streamproxy.services.remarks import Remarks
@@ -42,6 +43,7 @@ def make_authenticator(start: Start, database: Database) -> Authenticator:
         secret=start.secret,
         guest=start.settings.guest_allowed,
         cache_seconds=start.settings.auth.cache_seconds,
+        passwords=Passwords.of(start.settings.auth.password_cost),
     )
 
 

@@ -51,7 +51,7 @@ class Authenticator:
         guest: bool = False,
         cache_seconds: float = 2.0,
         clock: Callable[[], float] = time.time,
-        passwords: Passwords | None = None,
+        passwords: Passwords,
     ) -> None:
         self._users = users
         self._credentials = credentials
@@ -59,7 +59,7 @@ class Authenticator:
         self._guest = guest
         self._recent = PrincipalCache(seconds=cache_seconds, clock=clock)
         self._clock = clock
-        self._passwords = passwords or Passwords()
+        self._passwords = passwords
 
     async def authenticate(self, authorization: str | None, *, cookie: str | None = None) -> Principal:
         """The principal of a request.

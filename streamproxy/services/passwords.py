@@ -1,8 +1,7 @@
 """Passwords: argon2id, in threads of their own.
 
-One hash costs some 50 ms and 64 MiB on purpose (RFC 9106, the second recommended option), so a bounded
-number runs at once and a bounded number waits; beyond that RateLimitError, because a flood of logins
-must not take the memory or the CPU that running streams need.
+One hash costs much on purpose (COSTS), so a bounded number runs at once and a bounded number waits; beyond that
+RateLimitError, because a flood of logins must not take the memory or the CPU that running streams need.
 """
 
 from __future__ import annotations
@@ -11,15 +10,23 @@ import asyncio
 import base64
 import secrets
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TypeVar
 
-from argon2 import PasswordHasher, Type
+from argon2 import Parameters, PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
+from argon2.profiles import RFC_9106_LOW_MEMORY
 
 from streamproxy.errors import BadRequestError, RateLimitError
 
+# By the setting auth.password_cost. RFC 9106, section 4, second recommended option: 3 passes over 64 MiB, 4 lanes.
+# OWASP's Password Storage Cheat Sheet, for machines that have not got so much: 2 passes over 19 MiB, 1 lane.
+COSTS: Mapping[str, Parameters] = {
+    "rfc9106": RFC_9106_LOW_MEMORY,
+    "owasp": replace(RFC_9106_LOW_MEMORY, time_cost=2, memory_cost=19 * 1024, parallelism=1),
+}
 # Two at once take 128 MiB; 64 waiting are about two seconds of work.
 THREADS = 2
 MOST_WAITING = 64
@@ -31,11 +38,16 @@ _Result = TypeVar("_Result")
 class Passwords:
     """Hashes and verifies off the loop. *hasher* holds argon2's costs."""
 
-    def __init__(self, *, hasher: PasswordHasher | None = None, threads: int = THREADS) -> None:
-        self._hasher = hasher or PasswordHasher(type=Type.ID)
+    def __init__(self, hasher: PasswordHasher, *, threads: int = THREADS) -> None:
+        self._hasher = hasher
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="password")
         self._most = threads + MOST_WAITING
         self._running = 0
+
+    @classmethod
+    def of(cls, cost: str) -> Passwords:
+        """Hashes at the *cost* of this name in COSTS."""
+        return cls(PasswordHasher.from_parameters(COSTS[cost]))
 
     async def hash(self, password: str) -> str:
         """The hash to keep. BadRequestError when *password* is none that we take."""

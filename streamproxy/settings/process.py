@@ -132,6 +132,11 @@ class Auth(Section):
     cache_seconds: SecondsOrZero = Field(
         default=2, description="How long a worker trusts what it knows of a credential; a revocation takes this long."
     )
+    password_cost: Literal["rfc9106", "owasp"] = Field(
+        default="rfc9106",
+        description="What one hash of a password takes: rfc9106 64 MiB and some 150 ms of CPU, owasp 19 MiB and some "
+        "25 ms. Kept passwords are hashed anew at their next sign-in.",
+    )
     sign_in_failures: LimitsText = Field(
         default="20/5min", description="Wrong passwords an account; beyond that it waits. Right ones do not count."
     )

@@ -19,6 +19,7 @@ from streamproxy.domain.identity import Role
 from streamproxy.domain.ports import User
 from streamproxy.services.auth import Authenticator
 from streamproxy.services.chatapi_tokens import ChatApiTokens
+from streamproxy.services.passwords import Passwords
 from streamproxy.stores.sql.connect import Database, open_sql
 from streamproxy.stores.sql.credentials import SqlCredentials
 from streamproxy.stores.sql.kept_bearers import SqlKeptBearers
@@ -78,7 +79,7 @@ class Accounts:
         self.database = database
         self.users = SqlUsers(database)
         secret = proxy.secret.encode()
-        self.auth = Authenticator(self.users, SqlCredentials(database), secret=secret)
+        self.auth = Authenticator(self.users, SqlCredentials(database), secret=secret, passwords=Passwords.of("owasp"))
         self._tokens = ChatApiTokens(SqlKeptBearers(database), secret=secret, days=30, clock=time.time)
 
     async def user(

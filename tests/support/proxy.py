@@ -83,6 +83,8 @@ class ProxyProcess:
             "SERVER__CORS_ORIGINS": "https://chat.example",
             "LIMITS__REQUESTS": "100000/min",
             "LIMITS__CONCURRENT_STREAMS": "1000",
+            # Hundreds of sign-ins: what one costs is not what is tested here.
+            "AUTH__PASSWORD_COST": "owasp",
             # Everything that is promised holds on the plain ways too: `make test-plain`.
             "SERVER__SHORTCUTS": os.environ.get("TEST_SHORTCUTS", "true"),
             **settings,

@@ -64,7 +64,7 @@ def make_auth(users: SqlUsers, credentials: SqlCredentials, clock: Clock) -> Ite
         settings: dict[str, Any] = {
             "secret": SECRET,
             "clock": clock,
-            "passwords": Passwords(hasher=PasswordHasher(**CHEAP)),
+            "passwords": Passwords(PasswordHasher(**CHEAP)),
         }
         made.append(Authenticator(users, credentials, **(settings | changes)))
         return made[-1]

@@ -10,6 +10,7 @@ import pytest
 from streamproxy.domain.streams import EndReason
 from streamproxy.services.auth import Authenticator
 from streamproxy.services.billing import BALANCE_DAYS, DAY_SECONDS, Billing
+from streamproxy.services.passwords import Passwords
 from streamproxy.stores.sql.connect import Database
 from streamproxy.stores.sql.credentials import SqlCredentials
 from streamproxy.stores.sql.grants import SqlGrants
@@ -28,7 +29,9 @@ def grants(database: Database) -> SqlGrants:
 
 
 async def account(database: Database) -> str:
-    auth = Authenticator(SqlUsers(database), SqlCredentials(database), secret=b"s" * 32)
+    auth = Authenticator(
+        SqlUsers(database), SqlCredentials(database), secret=b"s" * 32, passwords=Passwords.of("owasp")
+    )
     try:
         return (await auth.add_user("bob")).id
     finally:
