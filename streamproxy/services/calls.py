@@ -101,13 +101,16 @@ class Calls:
 
         async def attempt(lease: AnyLease) -> Answer:
             asked = asyncio.get_running_loop().time()
+            candidate = lease.candidate
+            dialect = dialect_of(candidate.upstream)
+            call = dialect.chat(request, model=candidate.model, messages=prompt.messages, secret=candidate.key.secret)
             async with self.timeouts.until_first_event():
-                reply = await self._open(lease, request, prompt, attempts.span)
+                reply = await self._open(lease, call, attempts.span)
                 relay = Relay(
                     identity,
                     include_usage=request.include_usage,
                     taken_ids=self._taken_ids,
-                    translator=dialect_of(lease.candidate.upstream).translator(),
+                    translator=dialect.translator(),
                 )
                 try:
                     frames = await self._first_frames(lease, reply, relay)
@@ -130,7 +133,7 @@ class Calls:
 
         async def attempt(lease: AnyLease) -> WholeAnswer:
             async with self.timeouts.until_the_end() as limit:
-                reply = await self._open(lease, request, prompt, attempts.span)
+                reply = await self._open(lease, _call(lease.candidate, request, prompt), attempts.span)
                 try:
                     answer = await self._read_whole(lease, reply, request, limit)
                     await reply.finish()
@@ -141,14 +144,18 @@ class Calls:
 
         return await self._answered(request.model, attempt, attempts, own_key)
 
-    async def _answered(
+    def _answered(
         self, model: str, attempt: Callable[[AnyLease], Awaitable[T]], attempts: Attempts, own_key: str | None
-    ) -> T:
+    ) -> Awaitable[T]:
         offered = self._keys.offered(model)
         if own_key is None:
-            return await self._failover.run(offered, attempt, attempts)
+            return self._failover.run(offered, attempt, attempts)
+        return self._answered_by(own_lease(offered, own_key), attempt, attempts)
+
+    async def _answered_by(self, lease: AnyLease, attempt: Callable[[AnyLease], Awaitable[T]], attempts: Attempts) -> T:
+        """By the caller's own key: no other one stands in for it."""
         try:
-            return await self._failover.once(own_lease(offered, own_key), attempt, attempts)
+            return await self._failover.once(lease, attempt, attempts)
         except CallFailedError as failed:
             raise own_error(failed.failure.error) from failed
 
@@ -166,9 +173,10 @@ class Calls:
         else:
             await give_back(answer.lease, failure, tokens=tokens)
 
-    async def _open(self, lease: AnyLease, request: AnyRequest, prompt: Prompt, span: Span) -> UpstreamReply:
+    async def _open(self, lease: AnyLease, call: Call, span: Span) -> UpstreamReply:
         """Send; return the answer when its status is 200, else CallFailedError with what it means."""
-        reply = await self._send(lease, _call(lease.candidate, request, prompt), span)
+        url = lease.candidate.upstream.base_url + call.path
+        reply = await self._transport.open(url, headers={**span.headers, **call.headers}, body=call.body)
         if reply.status == 200:
             return reply
         try:
@@ -178,10 +186,6 @@ class Calls:
         finally:
             reply.close()
         raise CallFailedError(_failure(lease, reply, body))
-
-    async def _send(self, lease: AnyLease, call: Call, span: Span) -> UpstreamReply:
-        url = lease.candidate.upstream.base_url + call.path
-        return await self._transport.open(url, headers={**span.headers, **call.headers}, body=call.body)
 
     async def _first_frames(self, lease: AnyLease, reply: UpstreamReply, relay: Relay) -> bytes:
         """Read until there is something for the client."""
