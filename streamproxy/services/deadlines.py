@@ -52,7 +52,7 @@ class AtMost:
     """``async with``: raises ``error(seconds)`` when what is inside takes longer. It is entered once."""
 
     # As asyncio.Timeout does it, which makes three times the calls of it.
-    __slots__ = ("_cancelling", "_end", "_error", "_idle", "_late", "_loop", "_seconds", "_task", "_timer")
+    __slots__ = ("_cancelling", "_end", "_error", "_idle", "_late", "_loop", "_seconds", "_task", "_timer", "began")
 
     _task: asyncio.Task[object]
     _timer: asyncio.TimerHandle
@@ -63,7 +63,9 @@ class AtMost:
         # The silence that would be too long now; None where the end comes first.
         self._idle: float | None = None
         self._loop = asyncio.get_running_loop()
-        self._end = self._loop.time() + seconds
+        # By the loop's clock.
+        self.began = self._loop.time()
+        self._end = self.began + seconds
         self._late = False
 
     async def __aenter__(self) -> Self:

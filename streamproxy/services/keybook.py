@@ -65,9 +65,9 @@ class KeyBook:
         self._calls: Counter[str] = Counter()
         self._better: set[str] = set()
 
-    def proved(self, key_id: str) -> bool:
+    def proved(self, key_id: str, now: float) -> bool:
         """Whether the key has answered this worker lately, and nothing bad is known since."""
-        return key_id in self._proof and self._clock() - self._proof[key_id] < PROOF_SECONDS
+        return key_id in self._proof and now - self._proof[key_id] < PROOF_SECONDS
 
     def good(self, candidate: Candidate) -> None:
         """The key was accepted."""

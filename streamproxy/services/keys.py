@@ -158,7 +158,7 @@ class KeyPool:
                 raise self._gone(offered)
             if tried:
                 free = [c for c in free if c.upstream.name not in avoid] or free
-                free = [c for c in free if self.book.proved(c.key.id)] or free
+                free = [c for c in free if self.book.proved(c.key.id, now)] or free
             on_trial = self._on_trial(now) if self._trials else ()
             candidate = choose(free, running=self._running, on_trial=on_trial, random=self._random)
             if candidate is None:
@@ -179,7 +179,7 @@ class KeyPool:
         # Only what is counted needs a name.
         lease = Lease(candidate, self, secrets.token_hex(8) if key.limited else "", now)
         self._running[key.id] += 1
-        if not self.book.proved(key.id):
+        if not self.book.proved(key.id, now):
             self._trials.setdefault(key.id, lease)
         return lease
 
@@ -213,7 +213,8 @@ class KeyPool:
                 await self.book.bad(lease.candidate, verdict, error=error, began=began, answered=answered)
         finally:
             # Also when who waits for the book is cancelled: nobody else would give the place back.
-            self._full.pop(lease.candidate.key.id, None)
+            if self._full:
+                self._full.pop(lease.candidate.key.id, None)
             self._let_go(lease)
             if lease.reservation is not None:
                 await self._limits.give_back(lease.id, lease.reservation, tokens=tokens, refund=not sent)

@@ -45,7 +45,7 @@ class Loan(asyncio.Protocol):
     While nobody has it, it is the connection's protocol itself: whatever arrives then is no answer to anything.
     """
 
-    __slots__ = ("_connection", "_handler", "_lender", "since", "transport")
+    __slots__ = ("_connection", "_handler", "_lender", "loop", "since", "transport")
 
     def __init__(self, connection: Connection, lender: Lender) -> None:
         self._connection = connection
@@ -55,6 +55,7 @@ class Loan(asyncio.Protocol):
             raise aiohttp.ServerDisconnectedError
         self._handler: ResponseHandler = handler
         self._lender = lender
+        self.loop = lender.loop
         self.transport: asyncio.Transport = transport
         # When it was given back, by the loop's clock.
         self.since = 0.0
@@ -94,9 +95,9 @@ class Lender:
             raise RuntimeError("the transport is used after it was left")
         self._connector = connector
         self._timeout = timeout
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         # Never sent: it tells the connector where to, and with which TLS.
-        self._request = aiohttp.ClientRequest("GET", url, loop=self._loop, ssl=True)
+        self._request = aiohttp.ClientRequest("GET", url, loop=self.loop, ssl=True)
         # In the order in which they were given back.
         self._kept: list[Loan] = []
         self._sweep: asyncio.TimerHandle | None = None
@@ -107,7 +108,7 @@ class Lender:
             loan = self._kept.pop()
             if loan.transport.is_closing():
                 continue  # its end is about to be told
-            if self._loop.time() - loan.since <= KEPT_SECONDS:
+            if self.loop.time() - loan.since <= KEPT_SECONDS:
                 return loan
             loan.drop()
         try:
@@ -117,10 +118,10 @@ class Lender:
 
     def keep(self, loan: Loan) -> None:
         """Nobody has *loan* for now."""
-        loan.since = self._loop.time()
+        loan.since = self.loop.time()
         self._kept.append(loan)
         if self._sweep is None:
-            self._sweep = self._loop.call_later(KEPT_SECONDS, self._drop_old)
+            self._sweep = self.loop.call_later(KEPT_SECONDS, self._drop_old)
 
     def forget(self, loan: Loan) -> None:
         """*loan* is of no use any more."""
@@ -137,8 +138,8 @@ class Lender:
 
     def _drop_old(self) -> None:
         self._sweep = None
-        now = self._loop.time()
+        now = self.loop.time()
         while self._kept and now - self._kept[0].since >= KEPT_SECONDS:
             self._kept.pop(0).drop()
         if self._kept:
-            self._sweep = self._loop.call_at(self._kept[0].since + KEPT_SECONDS, self._drop_old)
+            self._sweep = self.loop.call_at(self._kept[0].since + KEPT_SECONDS, self._drop_old)

@@ -48,7 +48,7 @@ class DirectReply(asyncio.Protocol):
         self._take: Callable[[bytes], bool] | None = None
         self._paused = False
         self._lingering: asyncio.TimerHandle | None = None
-        self._loop = asyncio.get_running_loop()
+        self._loop = loan.loop
         self._transport = loan.transport
         self._transport.set_protocol(self)
 
