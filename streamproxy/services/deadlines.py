@@ -49,9 +49,11 @@ def total_error(seconds: float) -> UpstreamTimeoutError:
 
 
 class AtMost:
-    """``async with``: raises ``error(seconds)`` when what is inside takes longer. It is entered once."""
+    """``async with``: raises ``error(seconds)`` when what is inside takes longer. It is entered once.
 
-    # As asyncio.Timeout does it, which makes three times the calls of it.
+    It does what ``asyncio.Timeout`` does, which makes twice the calls of it.
+    """
+
     __slots__ = ("_cancelling", "_end", "_error", "_idle", "_late", "_loop", "_seconds", "_task", "_timer", "began")
 
     _task: asyncio.Task[object]
@@ -73,7 +75,7 @@ class AtMost:
         if task is None:
             raise RuntimeError("only a task can be held to a time limit")
         self._task = task
-        # Whoever else cancelled it wants it cancelled.
+        # How often others have cancelled it: they want it cancelled.
         self._cancelling = task.cancelling()
         self._timer = self._loop.call_at(self._end, self._expire)
         return self
@@ -84,11 +86,12 @@ class AtMost:
 
     def heard(self, idle: float) -> None:
         """Something came: *idle* seconds of silence from now on are too long as well."""
+        if self._late:
+            return
         silent = self._loop.time() + idle
         self._idle = idle if silent < self._end else None
         self._timer.cancel()
-        if not self._late:
-            self._timer = self._loop.call_at(min(silent, self._end), self._expire)
+        self._timer = self._loop.call_at(min(silent, self._end), self._expire)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
