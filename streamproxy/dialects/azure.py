@@ -41,11 +41,11 @@ class AzureDialect:
     def chat(self, request: ChatRequest, *, model: str, messages: Sequence[Message], secret: str) -> Call:
         body = openai.chat_body(request, model=model, messages=messages, quirks=self.quirks)
         path = self._path(f"/deployments/{quote(model, safe='')}/chat/completions")
-        return Call(path, {**openai.accepting(request), **_api_key(secret)}, body)
+        return Call(path, {**openai.ACCEPTING[request.stream], **_api_key(secret)}, body)
 
     def plain(self, request: PlainRequest, *, model: str, secret: str) -> Call:
         path = self._path(f"/deployments/{quote(model, safe='')}{request.path}")
-        return Call(path, {**openai.accepting(request), **_api_key(secret)}, encode_plain(request, model=model))
+        return Call(path, {**openai.ACCEPTING[request.stream], **_api_key(secret)}, encode_plain(request, model=model))
 
     def models(self, *, secret: str) -> Call:
         return Call(self._path("/models"), {"Accept": "application/json", **_api_key(secret)}, None)

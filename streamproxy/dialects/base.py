@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from streamproxy.domain.keypool import Verdict
 from streamproxy.errors import StreamProxyError
 from streamproxy.wire.chat import ChatRequest, Message
@@ -18,8 +20,7 @@ from streamproxy.wire.plain import PlainRequest
 from streamproxy.wire.sse import Event
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """One HTTP call to an upstream. *path* is relative to the base URL; a GET when *body* is None."""
 
     path: str

@@ -13,7 +13,13 @@ from streamproxy.dialects.base import Call, Failure, Translator
 from streamproxy.dialects.failures import Meaning, Rule, classify
 from streamproxy.domain.quirks import NO_QUIRKS, Quirks
 from streamproxy.wire.chat import ChatRequest, Message, encode_request
-from streamproxy.wire.plain import AnyRequest, PlainRequest, encode_plain
+from streamproxy.wire.plain import PlainRequest, encode_plain
+
+# The header fields that say what goes and what is to come, by whether that is a stream.
+ACCEPTING: Mapping[bool, Mapping[str, str]] = {
+    True: {"Content-Type": "application/json", "Accept": "text/event-stream"},
+    False: {"Content-Type": "application/json", "Accept": "application/json"},
+}
 
 _MAX_TOKENS = ("max_completion_tokens", "max_tokens")
 
@@ -44,10 +50,10 @@ class OpenAIDialect:
 
     def chat(self, request: ChatRequest, *, model: str, messages: Sequence[Message], secret: str) -> Call:
         body = chat_body(request, model=model, messages=messages, quirks=self.quirks)
-        return Call("/chat/completions", {**accepting(request), **_bearer(secret)}, body)
+        return Call("/chat/completions", {**ACCEPTING[request.stream], **_bearer(secret)}, body)
 
     def plain(self, request: PlainRequest, *, model: str, secret: str) -> Call:
-        return Call(request.path, {**accepting(request), **_bearer(secret)}, encode_plain(request, model=model))
+        return Call(request.path, {**ACCEPTING[request.stream], **_bearer(secret)}, encode_plain(request, model=model))
 
     def models(self, *, secret: str) -> Call:
         return Call("/models", {"Accept": "application/json", **_bearer(secret)}, None)
@@ -64,7 +70,7 @@ class OpenAIDialect:
 
 def chat_body(request: ChatRequest, *, model: str, messages: Sequence[Message], quirks: Quirks) -> bytes:
     """The request's JSON with what *quirks* want changed."""
-    if quirks != NO_QUIRKS:
+    if quirks.drop_fields or quirks.max_tokens_field or not quirks.send_stream_options:
         request = _without_what_is_refused(request, quirks)
     return encode_request(request, model=model, messages=messages, ask_usage=quirks.send_stream_options)
 
@@ -77,12 +83,6 @@ def _without_what_is_refused(request: ChatRequest, quirks: Quirks) -> ChatReques
         if bounds:
             fields[quirks.max_tokens_field] = bounds[0]
     return dataclasses.replace(request, fields=fields)
-
-
-def accepting(request: AnyRequest) -> dict[str, str]:
-    """The header fields that say what goes and what is to come."""
-    accept = "text/event-stream" if request.stream else "application/json"
-    return {"Content-Type": "application/json", "Accept": accept}
 
 
 def _bearer(secret: str) -> dict[str, str]:

@@ -37,11 +37,14 @@ class Key:
     secret: str = field(repr=False)
     weight: int = 1
     limits: LimitPolicy = NO_LIMITS
+    # The only part of a key that people ever see; short keys show nothing.
+    last4: str = field(init=False, repr=False, compare=False)
+    # Whether anything of what it is used for is counted.
+    limited: bool = field(init=False, repr=False, compare=False)
 
-    @property
-    def last4(self) -> str:
-        """The only part of a key that people ever see; short keys show nothing."""
-        return self.secret[-4:] if len(self.secret) >= 12 else ""
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "last4", self.secret[-4:] if len(self.secret) >= 12 else "")
+        object.__setattr__(self, "limited", self.limits != NO_LIMITS)
 
 
 def key_id(upstream: str, secret: str) -> str:
@@ -130,8 +133,10 @@ def available(
     full: Mapping[str, float],
     tried: Collection[str],
     now: float,
-) -> list[Candidate]:
+) -> Sequence[Candidate]:
     """Those of *offered* that are healthy, not full and not tried before. *full* says until when a key is."""
+    if not (statuses or full or tried):
+        return offered
     return [
         c
         for c in offered
@@ -147,20 +152,26 @@ def choose(
     A key *on_trial* has answered nobody yet and one request is finding out whether it does: the others leave it
     alone. None when that is so of every key of the best priority: what comes of it decides.
     """
-    best = min((c.upstream.priority for c in free), default=0)
-    first = [c for c in free if c.upstream.priority == best and c.key.id not in on_trial]
-    if len(first) <= 1:
-        return first[0] if first else None
-    least, idle, weights = inf, first, [1]
-    for candidate in first:
-        weight = candidate.upstream.weight * candidate.key.weight
-        load = running.get(candidate.key.id, 0) / weight
+    chosen: Candidate | None = None
+    best, least, weights = inf, inf, 0
+    for candidate in free:
+        upstream, key = candidate.upstream, candidate.key
+        if upstream.priority > best:
+            continue
+        if upstream.priority < best:
+            chosen, best, least = None, upstream.priority, inf
+        if key.id in on_trial:
+            continue
+        weight = upstream.weight * key.weight
+        load = running[key.id] / weight if key.id in running else 0.0
         if load < least:
-            least, idle, weights = load, [candidate], [weight]
+            chosen, least, weights = candidate, load, weight
         elif load == least:
-            idle.append(candidate)
-            weights.append(weight)
-    return idle[0] if len(idle) == 1 else random.choices(idle, weights)[0]
+            # Each of those met so far is the chosen one by its share of their weights.
+            weights += weight
+            if random.random() * weights >= weights - weight:
+                chosen = candidate
+    return chosen
 
 
 def back_at(

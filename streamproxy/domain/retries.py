@@ -25,7 +25,9 @@ class RetryBudget:
 
     def earn(self) -> None:
         """A request came in."""
-        self._balance = min(self._balance + RETRY_SHARE, CEILING)
+        self._balance += RETRY_SHARE
+        if self._balance > CEILING:
+            self._balance = CEILING
 
     def spend(self) -> bool:
         """Take one retry; False when the budget is used up."""

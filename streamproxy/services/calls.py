@@ -4,10 +4,9 @@ another one while that is right.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from streamproxy.dialects import dialect_of
 from streamproxy.dialects.base import Call, Failure
@@ -54,6 +53,16 @@ class Answer:
                 return said
         return self.relay.failure
 
+    @property
+    def broken_off(self) -> Failure | None:
+        """What broke the stream off, if it was the upstream."""
+        relay = self.relay
+        if relay.failed_event:
+            return _failure(self.lease, self.reply, relay.failed_event)
+        if relay.failure is None or relay.failure.code == "output_too_large":
+            return None
+        return Failure(relay.failure)
+
 
 @dataclass(slots=True)
 class WholeAnswer:
@@ -63,6 +72,8 @@ class WholeAnswer:
     body: bytes
     transcript: Transcript
     images: int = 0
+    # What broke it off: nothing, since it is whole.
+    broken_off: ClassVar[None] = None
 
 
 class Calls:
@@ -100,21 +111,25 @@ class Calls:
         """Open a stream and wait for its first event, noting *attempts*. With *own_key* only that key is used."""
 
         async def attempt(lease: AnyLease) -> Answer:
-            asked = asyncio.get_running_loop().time()
-            async with self.timeouts.until_first_event():
-                reply = await self._open(lease, request, prompt, attempts.span)
+            candidate = lease.candidate
+            dialect = dialect_of(candidate.upstream)
+            call = dialect.chat(request, model=candidate.model, messages=prompt.messages, secret=candidate.key.secret)
+            async with self.timeouts.until_first_event() as limit:
+                reply = await self._sent(lease, call, attempts.span)
+                if reply.status != 200:
+                    raise await _refusal(lease, reply)
                 relay = Relay(
                     identity,
                     include_usage=request.include_usage,
                     taken_ids=self._taken_ids,
-                    translator=dialect_of(lease.candidate.upstream).translator(),
+                    translator=dialect.translator(),
                 )
                 try:
                     frames = await self._first_frames(lease, reply, relay)
                 except BaseException:
                     reply.close()
                     raise
-                return Answer(lease, reply, relay, frames, asked)
+                return Answer(lease, reply, relay, frames, limit.began)
 
         return await self._answered(request.model, attempt, attempts, own_key)
 
@@ -130,7 +145,9 @@ class Calls:
 
         async def attempt(lease: AnyLease) -> WholeAnswer:
             async with self.timeouts.until_the_end() as limit:
-                reply = await self._open(lease, request, prompt, attempts.span)
+                reply = await self._sent(lease, _call(lease.candidate, request, prompt), attempts.span)
+                if reply.status != 200:
+                    raise await _refusal(lease, reply)
                 try:
                     answer = await self._read_whole(lease, reply, request, limit)
                     await reply.finish()
@@ -141,14 +158,18 @@ class Calls:
 
         return await self._answered(request.model, attempt, attempts, own_key)
 
-    async def _answered(
+    def _answered(
         self, model: str, attempt: Callable[[AnyLease], Awaitable[T]], attempts: Attempts, own_key: str | None
-    ) -> T:
+    ) -> Awaitable[T]:
         offered = self._keys.offered(model)
         if own_key is None:
-            return await self._failover.run(offered, attempt, attempts)
+            return self._failover.run(offered, attempt, attempts)
+        return self._answered_by(own_lease(offered, own_key), attempt, attempts)
+
+    async def _answered_by(self, lease: AnyLease, attempt: Callable[[AnyLease], Awaitable[T]], attempts: Attempts) -> T:
+        """By the caller's own key: no other one stands in for it."""
         try:
-            return await self._failover.once(own_lease(offered, own_key), attempt, attempts)
+            return await self._failover.once(lease, attempt, attempts)
         except CallFailedError as failed:
             raise own_error(failed.failure.error) from failed
 
@@ -158,7 +179,7 @@ class Calls:
 
         *silent*: we ended it, because the upstream said nothing for too long.
         """
-        failure = _broken_off(answer) if isinstance(answer, Answer) else None
+        failure = answer.broken_off
         if silent:
             failure = Failure(UpstreamTimeoutError("the upstream fell silent", code="upstream_idle_timeout"))
         if failure is None:
@@ -166,22 +187,10 @@ class Calls:
         else:
             await give_back(answer.lease, failure, tokens=tokens)
 
-    async def _open(self, lease: AnyLease, request: AnyRequest, prompt: Prompt, span: Span) -> UpstreamReply:
-        """Send; return the answer when its status is 200, else CallFailedError with what it means."""
-        reply = await self._send(lease, _call(lease.candidate, request, prompt), span)
-        if reply.status == 200:
-            return reply
-        try:
-            body = await _body(reply, LONGEST_ERROR)
-        except UpstreamError:
-            body = b""
-        finally:
-            reply.close()
-        raise CallFailedError(_failure(lease, reply, body))
-
-    async def _send(self, lease: AnyLease, call: Call, span: Span) -> UpstreamReply:
+    def _sent(self, lease: AnyLease, call: Call, span: Span) -> Awaitable[UpstreamReply]:
+        """The answer to *call*, as soon as its head is here."""
         url = lease.candidate.upstream.base_url + call.path
-        return await self._transport.open(url, headers={**span.headers, **call.headers}, body=call.body)
+        return self._transport.open(url, headers={**span.headers, **call.headers}, body=call.body)
 
     async def _first_frames(self, lease: AnyLease, reply: UpstreamReply, relay: Relay) -> bytes:
         """Read until there is something for the client."""
@@ -235,14 +244,15 @@ def _call(candidate: Candidate, request: AnyRequest, prompt: Prompt) -> Call:
     return dialect.chat(request, model=candidate.model, messages=prompt.messages, secret=secret)
 
 
-def _broken_off(answer: Answer) -> Failure | None:
-    """What broke the stream off, if it was the upstream."""
-    relay = answer.relay
-    if relay.failed_event:
-        return _failure(answer.lease, answer.reply, relay.failed_event)
-    if relay.failure is None or relay.failure.code == "output_too_large":
-        return None
-    return Failure(relay.failure)
+async def _refusal(lease: AnyLease, reply: UpstreamReply) -> CallFailedError:
+    """What a status other than 200 means; *reply* is closed."""
+    try:
+        body = await _body(reply, LONGEST_ERROR)
+    except UpstreamError:
+        body = b""
+    finally:
+        reply.close()
+    return CallFailedError(_failure(lease, reply, body))
 
 
 def _failure(lease: AnyLease, reply: UpstreamReply, body: bytes) -> Failure:

@@ -49,9 +49,15 @@ def total_error(seconds: float) -> UpstreamTimeoutError:
 
 
 class AtMost:
-    """``async with``: raises ``error(seconds)`` when what is inside takes longer. It is entered once."""
+    """``async with``: raises ``error(seconds)`` when what is inside takes longer. It is entered once.
 
-    __slots__ = ("_end", "_error", "_idle", "_limit", "_loop", "_seconds")
+    It does what ``asyncio.Timeout`` does, which makes twice the calls of it.
+    """
+
+    __slots__ = ("_cancelling", "_end", "_error", "_idle", "_late", "_loop", "_seconds", "_task", "_timer", "began")
+
+    _task: asyncio.Task[object]
+    _timer: asyncio.TimerHandle
 
     def __init__(self, seconds: float, error: Callable[[float], UpstreamTimeoutError]) -> None:
         self._seconds = seconds
@@ -59,26 +65,40 @@ class AtMost:
         # The silence that would be too long now; None where the end comes first.
         self._idle: float | None = None
         self._loop = asyncio.get_running_loop()
-        self._end = self._loop.time() + seconds
-        self._limit = asyncio.timeout_at(self._end)
+        # By the loop's clock.
+        self.began = self._loop.time()
+        self._end = self.began + seconds
+        self._late = False
 
     async def __aenter__(self) -> Self:
-        await self._limit.__aenter__()
+        task = asyncio.current_task(self._loop)
+        if task is None:
+            raise RuntimeError("only a task can be held to a time limit")
+        self._task = task
+        # How often others have cancelled it: they want it cancelled.
+        self._cancelling = task.cancelling()
+        self._timer = self._loop.call_at(self._end, self._expire)
         return self
+
+    def _expire(self) -> None:
+        self._late = True
+        self._task.cancel()
 
     def heard(self, idle: float) -> None:
         """Something came: *idle* seconds of silence from now on are too long as well."""
+        if self._late:
+            return
         silent = self._loop.time() + idle
         self._idle = idle if silent < self._end else None
-        self._limit.reschedule(min(silent, self._end))
+        self._timer.cancel()
+        self._timer = self._loop.call_at(min(silent, self._end), self._expire)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            await self._limit.__aexit__(kind, error, trace)
-        except TimeoutError as late:
-            raise (self._error(self._seconds) if self._idle is None else idle_error(self._idle)) from late
+        self._timer.cancel()
+        if self._late and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise (self._error(self._seconds) if self._idle is None else idle_error(self._idle)) from error
 
 
 class Deadlines:
@@ -110,8 +130,8 @@ class Deadlines:
 
     def _schedule(self) -> asyncio.TimerHandle:
         since = self._loop.time() if self.last is None else self.last
-        due = min(since + self._timeouts.idle, self._started + self._timeouts.total)
-        return self._loop.call_at(due, self._check)
+        silent, over = since + self._timeouts.idle, self._started + self._timeouts.total
+        return self._loop.call_at(silent if silent < over else over, self._check)
 
     def _check(self) -> None:
         now = self._loop.time()

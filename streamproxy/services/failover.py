@@ -13,7 +13,7 @@ from typing import TypeAlias, TypeVar
 from streamproxy.dialects.base import Failure
 from streamproxy.domain.keypool import Candidate, KeyState
 from streamproxy.domain.retries import RetryBudget
-from streamproxy.domain.tracing import UNTRACED, Attributes, Span, provider
+from streamproxy.domain.tracing import UNTRACED, Attributes, Span, Untraced, provider
 from streamproxy.errors import (
     NoKeyAvailableError,
     StreamProxyError,
@@ -51,6 +51,9 @@ class Attempts:
     def begin(self, candidate: Candidate) -> None:
         self.number += 1
         self.candidate = candidate
+        if isinstance(self.trace, Untraced):
+            self.span = self.trace
+            return
         upstream = candidate.upstream
         attributes: Attributes = {
             "gen_ai.operation.name": self.operation,
@@ -88,22 +91,38 @@ class Failover:
     ) -> T:
         """The first good outcome of *attempt*, else the error of the last one."""
         self._budget.earn()
+        lease = await self._keys.lease(offered, tokens=attempts.tokens)
+        try:
+            return await self.once(lease, attempt, attempts)
+        except CallFailedError as failed:
+            first = failed
+        return await self._again(offered, attempt, attempts, lease=lease, failed=first)
+
+    async def _again(
+        self,
+        offered: Sequence[Candidate],
+        attempt: Callable[[AnyLease], Awaitable[T]],
+        attempts: Attempts,
+        *,
+        lease: Lease,
+        failed: CallFailedError,
+    ) -> T:
+        """What to do when the first attempt, with *lease*, *failed*."""
         tried: set[str] = set()
         avoid: set[str] = set()
-        last: CallFailedError | None = None
         while True:
-            lease = await self._lease(offered, tried, avoid, attempts, last)
+            if not failed.same_key or attempts.number > 1:
+                tried.add(lease.candidate.key.id)
+                if failed.failure.verdict is None:
+                    # Nothing was wrong with the key: the same may well happen to its neighbours.
+                    avoid.add(lease.candidate.upstream.name)
+            if not self._may_go_on(failed, attempts):
+                raise self._why(offered, tried, failed) from failed
+            lease = await self._lease(offered, tried, avoid, attempts, failed)
             try:
                 return await self.once(lease, attempt, attempts)
-            except CallFailedError as failed:
-                last = failed
-                if not failed.same_key or attempts.number > 1:
-                    tried.add(lease.candidate.key.id)
-                    if failed.failure.verdict is None:
-                        # Nothing was wrong with the key: the same may well happen to its neighbours.
-                        avoid.add(lease.candidate.upstream.name)
-                if not self._may_go_on(failed, attempts):
-                    raise self._why(offered, tried, failed) from failed
+            except CallFailedError as again:
+                failed = again
 
     async def _lease(
         self,
@@ -111,12 +130,12 @@ class Failover:
         tried: Collection[str],
         avoid: Collection[str],
         attempts: Attempts,
-        last: CallFailedError | None,
+        last: CallFailedError,
     ) -> Lease:
         try:
             return await self._keys.lease(offered, tried=tried, avoid=avoid, tokens=attempts.tokens)
         except NoKeyAvailableError as none_left:
-            if last is None or _is_out(last):
+            if _is_out(last):
                 raise none_left from last
             raise last.failure.error from last
 

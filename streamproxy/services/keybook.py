@@ -40,7 +40,10 @@ class KeyWatch(Protocol):
 
 
 class KeyBook:
-    """See the module. *backoff* gives a pause in seconds by the number of setbacks so far."""
+    """See the module. *backoff* gives a pause in seconds by the number of setbacks so far.
+
+    *statuses* are all that are known, *unwell* those of them that are not healthy, or were not when last looked at.
+    """
 
     def __init__(
         self,
@@ -51,6 +54,7 @@ class KeyBook:
         watch: KeyWatch,
     ) -> None:
         self.statuses: dict[str, KeyStatus] = {}
+        self.unwell: dict[str, KeyStatus] = {}
         self._states = states
         self._clock = clock
         self._backoff = backoff
@@ -61,16 +65,17 @@ class KeyBook:
         self._calls: Counter[str] = Counter()
         self._better: set[str] = set()
 
-    def proved(self, key_id: str) -> bool:
+    def proved(self, key_id: str, now: float) -> bool:
         """Whether the key has answered this worker lately, and nothing bad is known since."""
-        return self._clock() - self._proof.get(key_id, float("-inf")) < PROOF_SECONDS
+        return key_id in self._proof and now - self._proof[key_id] < PROOF_SECONDS
 
     def good(self, candidate: Candidate) -> None:
         """The key was accepted."""
         key_id = candidate.key.id
         self._proof[key_id] = self._clock()
-        self._failures.pop(key_id, None)
-        if self.statuses.get(key_id, HEALTHY).setbacks:
+        if key_id in self._failures:
+            del self._failures[key_id]
+        if key_id in self.statuses and self.statuses[key_id].setbacks:
             self._better.add(key_id)
         self._count_call(candidate)
 
@@ -117,15 +122,15 @@ class KeyBook:
         better, self._better = self._better, set()
         await self._states.count(tallies)
         for key_id in better:
-            self.statuses[key_id] = await self._states.change(key_id, answered(self._clock()))
+            self._learn(key_id, await self._states.change(key_id, answered(self._clock())))
 
     async def _compare(self, key_id: str, theirs: KeyStatus) -> None:
         """The later news holds. Ours are the later ones where Redis was away, or has forgotten."""
         mine = self.statuses.get(key_id, HEALTHY)
         if mine.changed > theirs.changed:
-            self.statuses[key_id] = await self._states.change(key_id, merged(mine))
+            self._learn(key_id, await self._states.change(key_id, merged(mine)))
         elif theirs != mine:
-            self.statuses[key_id] = theirs
+            self._learn(key_id, theirs)
             if theirs.state is not KeyState.HEALTHY:
                 self._proof.pop(key_id, None)
 
@@ -136,14 +141,21 @@ class KeyBook:
         if new == old:
             return
         # Before anything is waited for: no other request of this worker may still choose the key.
-        self.statuses[key_id] = new
+        self._learn(key_id, new)
         self._failures.pop(key_id, None)
         self._proof.pop(key_id, None)
         self._log(candidate, new)
         try:
-            self.statuses[key_id] = await self._states.change(key_id, rule)
+            self._learn(key_id, await self._states.change(key_id, rule))
         except StoreUnavailableError:
             log.warning("the state of key …%s stays with this worker: Redis is away", candidate.key.last4)
+
+    def _learn(self, key_id: str, status: KeyStatus) -> None:
+        self.statuses[key_id] = status
+        if status.state is KeyState.HEALTHY:
+            self.unwell.pop(key_id, None)
+        else:
+            self.unwell[key_id] = status
 
     @staticmethod
     def _log(candidate: Candidate, status: KeyStatus) -> None:

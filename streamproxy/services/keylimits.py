@@ -1,7 +1,7 @@
 """What one provider key may be used for: its windows and its running places, counted over all workers.
 
 The counting is that of the clients' limits, under the key's own scope, with the same behaviour when Redis is
-away. A key without limits costs nothing here.
+away. Nobody asks for a key without limits.
 """
 
 from __future__ import annotations
@@ -9,20 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from streamproxy.domain.keypool import Key
-from streamproxy.domain.limits import NO_LIMITS, Ask, Reservation
+from streamproxy.domain.limits import Ask, Reservation
 from streamproxy.services.admission import Admission
 from streamproxy.services.leases import LeaseKeeper
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What a key had room for: a reservation (None where nothing is counted), or the seconds until it may have."""
+    """What a key had room for: a reservation, or the seconds until it may have."""
 
     reservation: Reservation | None = None
     full_for: float = 0.0
-
-
-_ANY = Room()
 
 
 class KeyLimits:
@@ -34,8 +31,6 @@ class KeyLimits:
 
     async def take(self, lease_id: str, key: Key, *, tokens: int) -> Room:
         """Take one request, *tokens* tokens and a running place of *key*, or nothing at all."""
-        if key.limits == NO_LIMITS:
-            return _ANY
         ask = Ask(f"key:{key.id}", lease_id, key.limits, tokens if key.limits.tokens else 0)
         admitted = await self._admission.reserve(ask, at_least=ask.tokens)
         if admitted.refusal is not None:
@@ -43,14 +38,12 @@ class KeyLimits:
         self._leases.hold_place(lease_id, admitted.reservation)
         return Room(admitted.reservation)
 
-    async def give_back(self, lease_id: str, reservation: Reservation | None, *, tokens: int, refund: bool) -> None:
+    async def give_back(self, lease_id: str, reservation: Reservation, *, tokens: int, refund: bool) -> None:
         """Correct what was taken to *tokens*, or give all of it back where nothing reached the provider.
 
         A call that the provider refused has been counted there, and so it is here:
         https://platform.openai.com/docs/guides/rate-limits ("unsuccessful requests contribute").
         """
-        if reservation is None:
-            return
         self._leases.release(lease_id)
         if refund:
             await self._admission.refund(reservation)

@@ -27,7 +27,7 @@ from streamproxy.domain.keypool import (
     candidates,
     choose,
 )
-from streamproxy.domain.limits import NO_LIMITS, Reservation
+from streamproxy.domain.limits import Reservation
 from streamproxy.errors import NoKeyAvailableError, NotFoundError, StoreUnavailableError
 from streamproxy.services.catalogue import Catalogue, Provision
 from streamproxy.services.keybook import KeyBook
@@ -126,16 +126,16 @@ class KeyPool:
 
     def offered(self, model: str) -> Sequence[Candidate]:
         """Every key for *model*; NotFoundError ``model_not_found`` when no upstream serves it."""
-        offered = self._offered.get(model)
-        if offered is None:
-            found = candidates(self.upstreams, model)
-            if not found:
-                raise NotFoundError(f"The model {model!r} does not exist here.", code="model_not_found", param="model")
-            offered = [c for c in found if not self.held(c.key.id)]
-            if len(model) <= LONGEST_MODEL:
-                if len(self._offered) >= MOST_MODELS:
-                    self._offered.clear()
-                self._offered[model] = offered
+        if model in self._offered:
+            return self._offered[model]
+        found = candidates(self.upstreams, model)
+        if not found:
+            raise NotFoundError(f"The model {model!r} does not exist here.", code="model_not_found", param="model")
+        offered = [c for c in found if not self.held(c.key.id)]
+        if len(model) <= LONGEST_MODEL:
+            if len(self._offered) >= MOST_MODELS:
+                self._offered.clear()
+            self._offered[model] = offered
         return offered
 
     async def lease(
@@ -153,37 +153,39 @@ class KeyPool:
         """
         while True:
             now = self._clock()
-            free = self._free(offered, tried, now)
+            free = available(offered, statuses=self.book.unwell, full=self._full, tried=tried, now=now)
             if not free:
                 raise self._gone(offered)
             if tried:
                 free = [c for c in free if c.upstream.name not in avoid] or free
-                free = [c for c in free if self.book.proved(c.key.id)] or free
-            candidate = choose(free, running=self._running, on_trial=self._on_trial(now), random=self._random)
+                free = [c for c in free if self.book.proved(c.key.id, now)] or free
+            on_trial = self._on_trial(now) if self._trials else ()
+            candidate = choose(free, running=self._running, on_trial=on_trial, random=self._random)
             if candidate is None:
                 await self._something_new()
                 continue
-            lease = await self._taken(candidate, tokens)
-            if lease is not None:
+            lease = self._taken(candidate, now)
+            if not candidate.key.limited or await self._has_room(lease, tokens):
                 return lease
 
     def none_left(self, offered: Sequence[Candidate], tried: Collection[str]) -> NoKeyAvailableError | None:
         """The error that ``lease`` would raise now; None when a key of *offered* is available."""
-        return None if self._free(offered, tried, self._clock()) else self._gone(offered)
+        free = available(offered, statuses=self.book.unwell, full=self._full, tried=tried, now=self._clock())
+        return None if free else self._gone(offered)
 
-    def _free(self, offered: Sequence[Candidate], tried: Collection[str], now: float) -> list[Candidate]:
-        return available(offered, statuses=self.book.statuses, full=self._full, tried=tried, now=now)
-
-    async def _taken(self, candidate: Candidate, tokens: Callable[[], Awaitable[int]] | None) -> Lease | None:
-        """A lease on *candidate*; None when its limits have no room, which is then known."""
+    def _taken(self, candidate: Candidate, now: float) -> Lease:
+        """A lease on *candidate*. Nothing is waited for: the next request must see that this one is here."""
         key = candidate.key
         # Only what is counted needs a name.
-        name = "" if key.limits == NO_LIMITS else secrets.token_hex(8)
-        lease = Lease(candidate, self, name, self._clock())
-        # Before anything is waited for: the next request must see that this one is here.
+        lease = Lease(candidate, self, secrets.token_hex(8) if key.limited else "", now)
         self._running[key.id] += 1
-        if not self.book.proved(key.id):
+        if not self.book.proved(key.id, now):
             self._trials.setdefault(key.id, lease)
+        return lease
+
+    async def _has_room(self, lease: Lease, tokens: Callable[[], Awaitable[int]] | None) -> bool:
+        """Whether the limits of a lease's key have room for it; that they have none is then known."""
+        key = lease.candidate.key
         try:
             need = await tokens() if tokens is not None and key.limits.tokens else 0
             room = await self._limits.take(lease.id, key, tokens=need)
@@ -193,14 +195,15 @@ class KeyPool:
         if room.full_for:
             self._full[key.id] = self._clock() + room.full_for
             self._let_go(lease)
-            return None
+            return False
         lease.reservation = room.reservation
-        return lease
+        return True
 
     def accepted(self, lease: Lease) -> None:
         """The upstream answers: whoever waited for the outcome of a trial may come."""
         self.book.good(lease.candidate)
-        self._end_trial(lease)
+        if self._trials:
+            self._end_trial(lease)
 
     async def returned(self, lease: Lease, verdict: Verdict | None, *, error: str, tokens: int, sent: bool) -> None:
         """See ``Lease.give_back``."""
@@ -210,13 +213,16 @@ class KeyPool:
                 await self.book.bad(lease.candidate, verdict, error=error, began=began, answered=answered)
         finally:
             # Also when who waits for the book is cancelled: nobody else would give the place back.
-            self._full.pop(lease.candidate.key.id, None)
+            if self._full:
+                self._full.pop(lease.candidate.key.id, None)
             self._let_go(lease)
-            await self._limits.give_back(lease.id, lease.reservation, tokens=tokens, refund=not sent)
+            if lease.reservation is not None:
+                await self._limits.give_back(lease.id, lease.reservation, tokens=tokens, refund=not sent)
 
     def _let_go(self, lease: Lease) -> None:
         self._running[lease.candidate.key.id] -= 1
-        self._end_trial(lease)
+        if self._trials:
+            self._end_trial(lease)
 
     def _on_trial(self, now: float) -> Collection[str]:
         return [key_id for key_id, lease in self._trials.items() if now - lease.began < TRIAL_SECONDS]

@@ -4,30 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import aiohttp
 from yarl import URL
 
 from streamproxy.upstream.borrowed import Lender
-from streamproxy.upstream.direct import DirectReply
 
 
 class Asking:
-    """Opens calls to one URL. *fixed* are the header fields of every call."""
+    """Calls to one URL, on connections of *lender*. *fixed* are the header fields of every call."""
 
-    def __init__(
-        self, session: aiohttp.ClientSession, url: URL, timeout: aiohttp.ClientTimeout, fixed: Mapping[str, str]
-    ) -> None:
-        self._lender = Lender(session, url, timeout)
+    def __init__(self, lender: Lender, url: URL, fixed: Mapping[str, str]) -> None:
+        self.lender = lender
         self._target = f" {url.raw_path_qs} HTTP/1.1\r\nHost: {_host(url)}\r\n{_fields(fixed)}"
 
-    async def open(self, headers: Mapping[str, str], body: bytes | None) -> DirectReply:
-        """Send a POST (a GET when *body* is None) and wait for the head. ValueError for a header that is none."""
-        request = self._request(headers, body)
-        reply = DirectReply(await self._lender.borrow())
-        await reply.ask(request)
-        return reply
-
-    def _request(self, headers: Mapping[str, str], body: bytes | None) -> bytes:
+    def request(self, headers: Mapping[str, str], body: bytes | None) -> bytes:
+        """A POST (a GET when *body* is None) as it is sent. ValueError for a header that is none."""
         if body is None:
             return f"GET{self._target}{_fields(headers)}\r\n".encode()
         return f"POST{self._target}{_fields(headers)}Content-Length: {len(body)}\r\n\r\n".encode() + body
@@ -40,7 +30,10 @@ def _host(url: URL) -> str:
 
 def _fields(headers: Mapping[str, str]) -> str:
     """The lines of *headers*; ValueError when one of them would be more than one."""
-    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-    if lines.count("\r") != len(headers) or lines.count("\n") != len(headers) or "\0" in lines:
+    lines, number = "", 0
+    for name in headers:
+        lines += f"{name}: {headers[name]}\r\n"
+        number += 1
+    if lines.count("\r") != number or lines.count("\n") != number or "\0" in lines:
         raise ValueError("a header field holds a line end")
     return lines

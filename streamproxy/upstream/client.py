@@ -25,8 +25,9 @@ from yarl import URL
 from streamproxy.domain.keypool import Upstream
 from streamproxy.upstream import borrowed
 from streamproxy.upstream.asking import Asking
+from streamproxy.upstream.borrowed import KEPT_SECONDS, Lender
 from streamproxy.upstream.direct import DirectReply
-from streamproxy.upstream.failures import BROKEN, address_refused, broken, foreign_encoding, translated
+from streamproxy.upstream.failures import BROKEN, address_refused, broken, foreign_encoding, unopened
 from streamproxy.upstream.guard import guarded_sockets
 from streamproxy.upstream.inflating import ENCODINGS_WE_READ
 
@@ -57,6 +58,8 @@ class AiohttpTransport:
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
         self._shortcut = shortcut and borrowed.available()
         self._askings: dict[str, Asking] = {}
+        # By origin, and whether it may be private.
+        self._lenders: dict[tuple[URL, bool], Lender] = {}
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -67,6 +70,8 @@ class AiohttpTransport:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for lender in self._lenders.values():
+            lender.close()
         await self._stack.aclose()
 
     def meet(self, upstreams: Iterable[Upstream]) -> None:
@@ -77,7 +82,7 @@ class AiohttpTransport:
     def _session(self, *, private: bool) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=0, keepalive_timeout=30, socket_factory=guarded_sockets(private=private)
+                limit=0, keepalive_timeout=KEPT_SECONDS, socket_factory=guarded_sockets(private=private)
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=self._timeout,
@@ -89,32 +94,44 @@ class AiohttpTransport:
         )
 
     async def open(self, url: str, *, headers: Mapping[str, str], body: bytes | None) -> AnyReply:
-        with translated(self._connect_timeout):
-            if self._shortcut:
-                return await self._asking(url).open(headers, body)
-            target = URL(url)
-            session = self._session_for(target)
-            method = "GET" if body is None else "POST"
-            response = await session.request(method, target, data=body, headers=headers, allow_redirects=False)
-        return AiohttpReply(response)
+        try:
+            if not self._shortcut:
+                return await self._open_by_session(URL(url), headers, body)
+            asking = self._askings.get(url) or self._asking(url)
+            request = asking.request(headers, body)
+            reply = DirectReply(await asking.lender.borrow())
+            await reply.ask(request)
+        except (*BROKEN, ValueError) as exc:
+            raise unopened(exc, self._connect_timeout) from exc
+        return reply
+
+    async def _open_by_session(self, target: URL, headers: Mapping[str, str], body: bytes | None) -> AiohttpReply:
+        session = self._sessions[self._is_private(target)]
+        method = "GET" if body is None else "POST"
+        return AiohttpReply(await session.request(method, target, data=body, headers=headers, allow_redirects=False))
 
     def _asking(self, url: str) -> Asking:
-        asking = self._askings.get(url)
-        if asking is None:
-            target = URL(url)
-            asking = Asking(self._session_for(target), target, self._timeout, _FIXED_HEADERS)
-            if len(self._askings) >= MOST_URLS:
-                self._askings.clear()
-            self._askings[url] = asking
+        target = URL(url)
+        place = target.origin(), self._is_private(target)
+        lender = self._lenders.get(place)
+        if lender is None:
+            if len(self._lenders) >= MOST_URLS:
+                # What they lent comes back to them, and they drop it when its time is over.
+                self._lenders.clear()
+            lender = self._lenders[place] = Lender(self._sessions[place[1]], place[0], self._timeout)
+        if len(self._askings) >= MOST_URLS:
+            self._askings.clear()
+        asking = self._askings[url] = Asking(lender, target, _FIXED_HEADERS)
         return asking
 
-    def _session_for(self, target: URL) -> aiohttp.ClientSession:
+    def _is_private(self, target: URL) -> bool:
+        """Whether *target* may be at a private address; UpstreamError when it may not be called at all."""
         if not self._sessions:
             raise RuntimeError("the transport is used before it was entered")
         private = bool(self._private_origins) and str(target.origin()) in self._private_origins
         if target.raw_user is not None or not (private or target.scheme == "https"):
             raise address_refused()
-        return self._sessions[private]
+        return private
 
 
 def _origins(urls: Iterable[str]) -> frozenset[str]:

@@ -16,6 +16,7 @@ from multidict import CIMultiDict
 from streamproxy.errors import UpstreamError
 from streamproxy.upstream.borrowed import Loan
 from streamproxy.upstream.failures import disconnected, foreign_encoding, malformed
+from streamproxy.upstream.head import Head
 from streamproxy.upstream.inflating import ENCODINGS_WE_READ, Inflated
 
 # Bytes of a head: gateways send content-security policies of 30 kB and a cookie for each of their hosts.
@@ -26,62 +27,20 @@ MOST_WAITING = 1 << 17
 LINGER_SECONDS = 0.1
 
 
-class Head:
-    """The head of an answer while it is parsed, and where its body goes: what ``httptools`` calls."""
-
-    __slots__ = (
-        *("begun_again", "body", "complete", "fields", "lasting", "on_body", "over", "parser", "status"),
-        "__weakref__",  # by which a test sees that it is gone
-    )
-
-    def __init__(self) -> None:
-        self.fields: list[tuple[bytes, bytes]] = []
-        self.body: list[bytes] = []
-        self.complete = self.over = self.begun_again = self.lasting = False
-        # Called by the parser, which looks for it when it is made, without a frame of Python in between.
-        self.on_body = self.body.append
-        self.parser = httptools.HttpResponseParser(self)
-        self.status = 0
-
-    def on_message_begin(self) -> None:
-        self.begun_again = self.over
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.fields.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        self.status = self.parser.get_status_code()
-        self.complete = self.status >= 200
-
-    def on_message_complete(self) -> None:
-        if self.complete:
-            self.over = True
-            # Only here: afterwards the parser has forgotten it.
-            self.lasting = self.parser.should_keep_alive()
-        else:  # 100 Continue, 103 Early Hints: the answer is still to come
-            self.fields.clear()
-
-    def let_go(self) -> None:
-        """Nothing more is to be parsed. Parser and head know each other: only the garbage collector would part them."""
-        del self.parser
-
-    def field(self, name: bytes) -> bytes:
-        """The last value of a field, in lower case; empty when there is none."""
-        return next((value for other, value in reversed(self.fields) if other.lower() == name), b"").strip().lower()
-
-
 class DirectReply(asyncio.Protocol):
     """Fills ``domain.ports.UpstreamReply``. ``ask`` first."""
 
     # What every event needs, and a dictionary for what is found out once.
     __slots__ = (
-        *("__dict__", "_ended", "_error", "_head", "_lingering", "_loan", "_loop", "_paused", "_size", "_take"),
-        *("_transport", "_waiter"),
+        *("__dict__", "_ended", "_error", "_head", "_inflated", "_lingering", "_loan", "_loop", "_paused", "_size"),
+        *("_take", "_transport", "_waiter", "status"),
     )
 
     def __init__(self, loan: Loan) -> None:
         self._loan: Loan | None = loan
         self._head = Head()
+        self._inflated: Inflated | None = None
+        self.status = 0
         self._size = 0
         self._error: UpstreamError | None = None
         self._ended = False
@@ -89,39 +48,30 @@ class DirectReply(asyncio.Protocol):
         self._take: Callable[[bytes], bool] | None = None
         self._paused = False
         self._lingering: asyncio.TimerHandle | None = None
-        self._loop = asyncio.get_running_loop()
-        self._transport = loan.speak(self)
+        self._loop = loan.loop
+        self._transport = loan.transport
+        self._transport.set_protocol(self)
 
     async def ask(self, request: bytes) -> None:
         """Send, and wait for the head; UpstreamError when none comes."""
+        head = self._head
         try:
             self._transport.write(request)
-            while not self._head.complete:
-                self._raise_error()
+            while not head.complete:
+                if self._error is not None:
+                    raise self._error
                 await self._news()
-            if self._encoding not in ENCODINGS_WE_READ:
-                raise foreign_encoding()
+            if head.encoding and head.encoding != b"identity":
+                self._inflated = Inflated(_known(head.encoding))
         except BaseException:
             self.close()
             raise
-
-    @property
-    def status(self) -> int:
-        return self._head.status
+        self.status = head.status
 
     @cached_property
     def headers(self) -> Mapping[str, str]:
-        fields = self._head.fields
+        fields = self._head.fields.items()
         return CIMultiDict((name.decode("latin-1"), value.decode("utf-8", "replace")) for name, value in fields)
-
-    @property
-    def _encoding(self) -> str:
-        return self._head.field(b"content-encoding").decode("latin-1")
-
-    @cached_property
-    def _inflated(self) -> Inflated | None:
-        encoding = self._encoding
-        return Inflated(encoding) if encoding not in {"", "identity"} else None
 
     # -- reading ------------------------------------------------------------------------------------
 
@@ -133,7 +83,8 @@ class DirectReply(asyncio.Protocol):
     async def _raw(self) -> bytes:
         while True:
             if data := self._taken():
-                self.resume()
+                if self._paused:
+                    self.resume()
                 return data
             if self._over:
                 return b""
@@ -187,18 +138,19 @@ class DirectReply(asyncio.Protocol):
 
     def _taken(self) -> bytes:
         parts = self._head.body
-        data = parts[0] if len(parts) == 1 else b"".join(parts)
-        parts.clear()
+        data = b"".join(parts)
+        del parts[:]
         self._size = 0
         return data
 
-    async def _news(self) -> None:
-        self._waiter = self._loop.create_future()
-        await self._waiter
+    def _news(self) -> asyncio.Future[None]:
+        self._waiter = waiter = self._loop.create_future()
+        return waiter
 
     def _tell(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     # -- what the transport calls ---------------------------------------------------------------------
 
@@ -222,7 +174,8 @@ class DirectReply(asyncio.Protocol):
                 return
             if self._size > MOST_WAITING and head.complete:
                 self.pause()
-            self._tell()
+            if not head.over:
+                self._tell()
         if head.over:
             self._ended = True
             if self._lingering is not None:
@@ -270,10 +223,12 @@ class DirectReply(asyncio.Protocol):
         self._tell()
 
     async def finish(self) -> None:
-        if self._loan is None or self._error is not None or self._until_closed:
+        if self._loan is None or self._error is not None:
             self.close()
         elif self._head.over:
             self._give_back()
+        elif self._until_closed:
+            self.close()
         else:
             # The last chunk of the body mostly comes with the last event. Where it did not, nobody waits for it, and
             # the connection serves the next call when it is here.
@@ -289,3 +244,11 @@ class DirectReply(asyncio.Protocol):
         else:
             loan.drop()
         self._head.let_go()
+
+
+def _known(encoding: bytes) -> str:
+    """*encoding* by its name; UpstreamError when it is none that we read."""
+    name = encoding.decode("latin-1")
+    if name not in ENCODINGS_WE_READ:
+        raise foreign_encoding()
+    return name

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 
@@ -14,21 +11,17 @@ from streamproxy.upstream.guard import AddressRefusedError
 BROKEN = (aiohttp.ClientError, HttpProcessingError, ConnectionError, EOFError)
 
 
-@contextmanager
-def translated(connect_timeout: float) -> Iterator[None]:
-    """UpstreamError for whatever goes wrong inside, from the connection to the head of the answer."""
-    try:
-        yield
-    except aiohttp.ConnectionTimeoutError as exc:
-        raise UpstreamTimeoutError(
+def unopened(error: Exception, connect_timeout: float) -> UpstreamError:
+    """What went wrong (one of ``BROKEN``, or a ValueError) between the connection and the head of the answer."""
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return UpstreamTimeoutError(
             f"the upstream took no connection within {connect_timeout:g} s", code="upstream_connect_timeout"
-        ) from exc
-    except aiohttp.ClientConnectorError as exc:
-        if isinstance(exc.os_error, AddressRefusedError):
-            raise address_refused() from exc
-        raise UpstreamError("the upstream cannot be reached", code="upstream_unreachable") from exc
-    except (*BROKEN, ValueError) as exc:
-        raise broken(exc) from exc
+        )
+    if isinstance(error, aiohttp.ClientConnectorError):
+        if isinstance(error.os_error, AddressRefusedError):
+            return address_refused()
+        return UpstreamError("the upstream cannot be reached", code="upstream_unreachable")
+    return broken(error)
 
 
 def broken(error: Exception) -> UpstreamError:

@@ -18,6 +18,7 @@ from streamproxy.domain.keypool import (
     choose,
     key_id,
 )
+from streamproxy.domain.limits import LimitPolicy
 
 NOW = 1_800_000_000.0
 UPSTREAM = Upstream("one", "openai", "https://one.example/v1", {"gpt-4o": "*", "mini": "gpt-4o-mini", "o-*": "*"})
@@ -46,6 +47,7 @@ def test_available_is_healthy_and_not_full_and_not_tried() -> None:
     offered = offer("cooling", "cooled", "full", "was-full", "tried", "fresh")
     found = available(offered, statuses=statuses, full=full, tried={"tried"}, now=NOW)
     assert names(found) == ["cooled", "was-full", "fresh"]
+    assert available(offered, statuses={}, full={}, tried=(), now=NOW) == offered
 
 
 def test_the_lowest_priority_number_is_asked_first() -> None:
@@ -62,6 +64,16 @@ def test_the_fewest_running_by_weight_win() -> None:
         assert chosen is not None
         running[chosen.key.id] += 1
     assert running == {"light": 10, "heavy": 40}
+
+
+def test_among_the_equally_idle_each_is_chosen_by_its_weight() -> None:
+    """Not the first of them: every worker begins with all keys idle."""
+    free, random = offer("one", "two", "three"), Random(1)
+    chosen = [choose(free, running={}, on_trial=(), random=random) for _ in range(3000)]
+    assert all(900 < chosen.count(candidate) < 1100 for candidate in free)
+    free = offer("light", "heavy", heavy=4)
+    chosen = [choose(free, running={}, on_trial=(), random=random) for _ in range(1000)]
+    assert 150 < chosen.count(free[0]) < 250
 
 
 def test_a_key_on_trial_is_left_alone() -> None:
@@ -92,3 +104,8 @@ def test_a_key_is_named_without_being_told() -> None:
     assert secret not in key.id
     assert key.id != key_id("two", secret)
     assert (key.last4, Key("k", "short").last4) == ("6789", "")
+
+
+def test_a_key_is_limited_by_any_limit() -> None:
+    assert not Key("k", "x", limits=LimitPolicy()).limited
+    assert replace(Key("k", "x"), limits=LimitPolicy(streams=1)).limited

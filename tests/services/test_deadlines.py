@@ -146,6 +146,57 @@ async def test_a_time_limit_of_somebody_else_is_not_renamed(error: Callable[[flo
     assert not isinstance(caught.value, UpstreamTimeoutError)
 
 
+async def forever(limit: AtMost) -> None:
+    async with limit:
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_who_is_cancelled_by_others_is_cancelled(loop: SteeredLoop, late: bool) -> None:
+    """Also when the time limit passes in the same moment: whoever waits for the task would wait for ever."""
+
+    async def begin() -> None:
+        await forever(AtMost(10, total_error))
+
+    task = loop.create_task(begin())
+    loop.move(0)
+    if late:
+        loop.call_at(loop.now + 10, task.cancel)
+        loop.move(10)
+    else:
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        loop.run_until_complete(task)
+
+
+def test_a_limit_that_has_passed_leaves_the_task_as_it_was(loop: SteeredLoop) -> None:
+    async def begin() -> int:
+        with pytest.raises(UpstreamTimeoutError):
+            await forever(AtMost(10, total_error))
+        task = asyncio.current_task()
+        assert task is not None
+        await asyncio.sleep(0)
+        return task.cancelling()
+
+    task = loop.create_task(begin())
+    loop.move(0)
+    loop.move(10)
+    assert loop.run_until_complete(task) == 0
+
+
+def test_the_outer_of_two_limits_is_told_by_its_own_error(loop: SteeredLoop) -> None:
+    async def begin() -> None:
+        async with AtMost(5, total_error):
+            await forever(AtMost(10, idle_error))
+
+    task = loop.create_task(begin())
+    loop.move(0)
+    loop.move(5)
+    with pytest.raises(UpstreamTimeoutError) as caught:
+        loop.run_until_complete(task)
+    assert caught.value.code == "upstream_total_timeout"
+
+
 @pytest.mark.parametrize(
     ("heard_after", "late_after", "code"),
     [

@@ -16,7 +16,7 @@ from aiohttp.connector import BaseConnector
 from yarl import URL
 
 from streamproxy.upstream import borrowed
-from streamproxy.upstream.borrowed import Lender
+from streamproxy.upstream.borrowed import Lender, Loan
 from streamproxy.upstream.client import AiohttpReply, AiohttpTransport
 from streamproxy.upstream.direct import DirectReply
 from tests.support.steps import done, raw, say
@@ -152,6 +152,86 @@ async def test_the_next_call_goes_over_the_same_connection_where_it_is_clean(
                         await asyncio.sleep(0)
                 assert said.startswith(b"hello")
         assert len(connected) == connections
+
+
+@asynccontextmanager
+async def lent_and_given_back() -> AsyncIterator[tuple[Lender, Loan, asyncio.StreamWriter]]:
+    """A lender, a connection it keeps, and the server's end of it."""
+    ends: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+
+    async def serve(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await ends.put(writer)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with aiohttp.ClientSession() as session:
+        lender = Lender(session, URL(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"), aiohttp.ClientTimeout())
+        loan = await lender.borrow()
+        loan.give_back()
+        yield lender, loan, await ends.get()
+        lender.close()
+    while not ends.empty():
+        ends.get_nowait().close()
+    server.close()
+
+
+@pytest.mark.parametrize("word", [b"HTTP/1.1 408 Request Timeout\r\n\r\n", b"x", b""])
+async def test_a_kept_connection_on_which_something_comes_is_not_lent(word: bytes) -> None:
+    """It would be taken for the answer to the next call. Nothing: the server has closed it."""
+    async with lent_and_given_back() as (lender, loan, writer):
+        if word:
+            writer.write(word)
+        else:
+            writer.close()
+        async with asyncio.timeout(10):
+            while not loan.transport.is_closing():  # noqa: ASYNC110 - what the server does arrives by itself
+                await asyncio.sleep(0.01)
+        other = await lender.borrow()
+        assert other is not loan
+        other.drop()
+        writer.close()
+
+
+async def test_a_connection_is_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(borrowed, "KEPT_SECONDS", 0.05)
+    async with lent_and_given_back() as (_, loan, writer):
+        async with asyncio.timeout(10):
+            while not loan.transport.is_closing():  # noqa: ASYNC110 - its time passes by itself
+                await asyncio.sleep(0.01)
+        writer.close()
+
+
+async def test_a_connection_that_was_kept_too_long_is_not_lent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy loop may lend before the timer has looked."""
+    async with lent_and_given_back() as (lender, loan, writer):
+        monkeypatch.setattr(borrowed, "KEPT_SECONDS", -1.0)
+        other = await lender.borrow()
+        assert other is not loan
+        assert loan.transport.is_closing()
+        other.drop()
+        writer.close()
+
+
+async def test_a_session_that_closes_takes_the_kept_connections_with_it(
+    upstream: ScriptedUpstream, origin: str
+) -> None:
+    upstream.script(say("x"), done())
+    async with aiohttp.ClientSession() as session:
+        lender = Lender(session, URL(origin), aiohttp.ClientTimeout(total=None))
+        loan = await lender.borrow()
+        loan.give_back()
+    assert loan.transport.is_closing()
+    await asyncio.sleep(0)
+    assert not lender._kept
+
+
+async def test_the_urls_of_one_origin_share_their_connections() -> None:
+    async with lasting_server(HEAD + b"5\r\nhello\r\n0\r\n\r\n") as (origin, connected):
+        async with AiohttpTransport(connect_timeout=5, private_origins=[origin]) as transport:
+            for path in ("/v1/chat/completions", "/v1/embeddings"):
+                reply = await transport.open(f"{origin}{path}", headers={}, body=b"{}")
+                assert await reply.batch() == b"hello"
+                await reply.finish()
+        assert len(connected) == 1
 
 
 @pytest.mark.parametrize("whole", [True, False])

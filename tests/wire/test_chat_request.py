@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
+import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streamproxy.errors import BadRequestError
+from streamproxy.wire.body import decoded
 from streamproxy.wire.chat import MAX_MESSAGES, ChatRequest, encode_request, parse_request
+from streamproxy.wire.chat.request import _checked, _Right
 
 USER = {"role": "user", "content": "Hi"}
 SMALLEST: dict[str, Any] = {"model": "m", "messages": [USER]}
@@ -249,3 +253,26 @@ def test_arbitrary_json_is_a_bad_request_or_can_be_sent_on(value: Any) -> None:
         return
     body = encode_request(request, model=request.model, messages=request.messages, ask_usage=False)
     assert json.loads(body) == value
+
+
+@given(nearly_requests)
+@example({**SMALLEST, "n": 1.0})
+@example({**SMALLEST, "stream_options": {"include_usage": None, "x": 1}})
+@example({**SMALLEST, "messages": [{"role": "user", "content": [], "tool_calls": []}]})
+@example({**SMALLEST, "model": "\u00a0" * 256})
+def test_what_is_right_at_a_glance_is_right_field_by_field(value: Any) -> None:
+    """The two ways to read a request never differ in what they read, nor in what they refuse."""
+    body = json.dumps(value).encode()
+    try:
+        fields = decoded(body)
+    except BadRequestError:
+        return
+    try:
+        request = _checked(fields)
+    except BadRequestError as refusal:
+        with pytest.raises(BadRequestError, match=re.escape(refusal.message)):
+            parse_request(body)
+    else:
+        assert parse_request(body) == request
+        # Nothing but the way through msgspec makes it fast.
+        msgspec.convert(fields, _Right)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 from streamproxy.errors import BadRequestError
-from streamproxy.wire.body import decoded, integer, model_name, typed
+from streamproxy.wire.body import MAX_MODEL_LENGTH, decoded, integer, model_name, typed
 
 Message: TypeAlias = Mapping[str, Any]
 """One chat message as JSON: ``{"role": ..., "content": ..., ...}``, unknown fields kept."""
@@ -37,9 +38,50 @@ class ChatRequest:
     fields: Mapping[str, Any]
 
 
+class _Message(msgspec.Struct, gc=False):
+    role: Annotated[str, Meta(min_length=1)]
+    content: str | list[dict[str, Any]] | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+
+
+class _StreamOptions(msgspec.Struct, gc=False):
+    include_usage: bool | None = None
+
+
+class _Right(msgspec.Struct):
+    """What ``_checked`` finds nothing wrong with, as msgspec looks at it in one go."""
+
+    model: Annotated[str, Meta(min_length=1, max_length=MAX_MODEL_LENGTH)]
+    messages: Annotated[list[_Message], Meta(min_length=1, max_length=MAX_MESSAGES)]
+    stream: bool | None = None
+    stream_options: _StreamOptions | None = None
+    n: Annotated[int, Meta(ge=1, le=MAX_CHOICES)] | None = None
+    max_tokens: Annotated[int, Meta(ge=1, le=MAX_REPLY_TOKENS)] | None = None
+    max_completion_tokens: Annotated[int, Meta(ge=1, le=MAX_REPLY_TOKENS)] | None = None
+
+
 def parse_request(body: bytes) -> ChatRequest:
     """Read the JSON *body*. BadRequestError with ``param`` for everything that is not a chat request."""
     fields = decoded(body)
+    try:
+        right = msgspec.convert(fields, _Right)
+    except msgspec.ValidationError:
+        return _checked(fields)
+    if not right.model.isprintable():
+        return _checked(fields)
+    options = right.stream_options
+    return ChatRequest(
+        model=right.model,
+        messages=tuple(fields["messages"]),
+        stream=right.stream is True,
+        include_usage=options is not None and options.include_usage is True,
+        reply_tokens=right.max_completion_tokens or right.max_tokens,
+        fields=fields,
+    )
+
+
+def _checked(fields: dict[str, Any]) -> ChatRequest:
+    """Looks at one field after the other, and names the first that is wrong."""
     model = model_name(fields)
     messages = _messages(fields)
     options = typed(fields, "stream_options", dict, "an object") or {}
