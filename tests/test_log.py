@@ -191,6 +191,35 @@ async def test_lines_of_requests_are_out_before_a_later_record(capsys: pytest.Ca
     assert CANARY not in str(said)
 
 
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"upstream": f"https://user:{CANARY}@host"},
+        {"ticket": CANARY},
+        {"api_key": CANARY},
+        {"at": {"password": CANARY}},
+        {"seen": [f"Bearer {CANARY}"]},
+        {"error": ValueError(f"token={CANARY}")},
+        {"path": f"/x?ticket={CANARY}"},
+        {"model": f"eyJhbGciOi{CANARY}"},
+    ],
+    ids=repr,
+)
+async def test_one_secret_is_found_among_plain_fields(
+    field: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By its name, its text or what it holds; the fields around it stay what they were."""
+    logging.getLogger().handlers.clear()
+    setup_logging("INFO", "json")
+    plain = {"request_id": "req_1", "key": "wxyz", "prompt_tokens": 3, "estimated": False, "seconds": 0.5}
+    access_line(logging.getLogger("streamproxy.access"), {**plain, **field})
+    await asyncio.sleep(0)
+    (said,) = lines(capsys)
+    assert CANARY not in str(said)
+    assert MASK in str(said)
+    assert {name: said[name] for name in plain} == plain
+
+
 async def test_a_flush_leaves_no_line_behind(capsys: pytest.CaptureFixture[str]) -> None:
     """logging.shutdown flushes: the last request of a process is in its log."""
     setup_logging("INFO", "text")
