@@ -91,7 +91,7 @@ class SqlLedger:
         done = asyncio.get_running_loop().create_future()
         rows = [records.message_row(message) for message in history]
         # Messages are all that can be large.
-        size = ROW_BYTES + sum(len(message.message) for message in history)
+        size = ROW_BYTES + sum([len(message.message) for message in history])
         self._backlog.put(Entry(record.stream_id, records.usage_row(record), rows, done, size))
         return done
 

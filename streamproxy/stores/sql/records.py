@@ -38,7 +38,8 @@ _OF_MESSAGE = tuple(field.name for field in fields(HistoryMessage))
 _IN_RECORD = {
     **{field.name: field.name for field in fields(UsageRecord) if field.name != "usage"},
     **{name: f"usage.{name}" for name in _OF_USAGE},
-    "end_reason": "end_reason.value",
+    # As ``value``, which is a property of two calls.
+    "end_reason": "end_reason._value_",
 }
 _usage_values: Callable[[UsageRecord], Row] = attrgetter(*_IN_RECORD.values())
 _message_values: Callable[[HistoryMessage], Row] = attrgetter(*_OF_MESSAGE)
@@ -54,17 +55,19 @@ def usage_row(record: UsageRecord) -> Row:
 
 def message_row(message: HistoryMessage) -> Row:
     """The row of *message* in ``messages``, in the order of its fields."""
-    return tuple(_storable(_message_values(message)))
+    return _storable(_message_values(message))
 
 
-def _storable(row: Row) -> list[Any]:
+def _storable(row: Row) -> Row:
     """A client chooses model names and messages: NUL and lone surrogates, which no database stores, are replaced."""
-    return [
-        value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
-        if type(value) is str and not (value.isascii() and "\x00" not in value)
-        else value
-        for value in row
-    ]
+    texts = "".join([value for value in row if type(value) is str])
+    return row if texts.isascii() and "\x00" not in texts else tuple(map(_storable_value, row))
+
+
+def _storable_value(value: Any) -> Any:
+    if type(value) is not str or (value.isascii() and "\x00" not in value):
+        return value
+    return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
 def insert_entries(connection: Connection, batch: Sequence[Entry]) -> None:
