@@ -135,7 +135,8 @@ class _StderrHandler(logging.StreamHandler):  # type: ignore[type-arg]
     def flush(self) -> None:
         with self._lock:
             self._write_waiting()
-            self.stream.flush()
+            if self.stream:  # there is none where standard error is closed
+                self.stream.flush()
 
     def _write_waiting(self) -> None:
         waiting, self._waiting = self._waiting, []

@@ -72,22 +72,21 @@ class Writer:
         if asked is None:
             return False
         work, loop, done = asked
-        if done.cancelled():
-            return True
+        if not done.cancelled():
+            fault = self._fault_of(work)
+            # RuntimeError: that loop is closed, so nobody waits any more.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(_settle, done, fault)
+        return True
+
+    def _fault_of(self, work: Work) -> BaseException | None:
+        """Do *work*. What it raised is for who asked; its traceback must not know them, or all would go in a circle."""
         try:
             with self.engine.begin() as connection:
                 work(connection)
-        except BaseException as exc:  # noqa: BLE001 - it belongs to who asked
-            _tell(loop, done, exc)
-        else:
-            _tell(loop, done, None)
-        return True
-
-
-def _tell(loop: asyncio.AbstractEventLoop, done: asyncio.Future[None], fault: BaseException | None) -> None:
-    # RuntimeError: that loop is closed, so nobody waits any more.
-    with contextlib.suppress(RuntimeError):
-        loop.call_soon_threadsafe(_settle, done, fault)
+        except BaseException as exc:  # noqa: BLE001
+            return exc
+        return None
 
 
 def _settle(done: asyncio.Future[None], fault: BaseException | None) -> None:
