@@ -232,15 +232,15 @@ class Exchange:
 
     async def _conclude(self, reason: EndReason, error: BaseException | None = None) -> None:
         """Settle once, to the end, also when the client leaves meanwhile."""
-        settling = self._settling
+        settling, loop = self._settling, asyncio.get_running_loop()
         if settling is None:
             if self._running is not None:
                 self._running.deadlines.stop()
-            settling = self._settling = asyncio.get_running_loop().create_task(self._settle(reason, error))
+            settling = self._settling = loop.create_task(self._settle(reason, error))
             settling.add_done_callback(self._settled)
         if not settling.done():
             # A future of its own stands between: who is cancelled here must not cancel the settlement.
-            self._settled_for = settling.get_loop().create_future()
+            self._settled_for = loop.create_future()
             await self._settled_for
         settling.result()
 
