@@ -43,10 +43,12 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
         rf"\1{MASK}",
     ),
 )
-# What none of the patterns can do without: most texts have nothing of it, and one look is enough for them.
-_SUSPICIOUS = re.compile(
-    r"://|bearer|eyJ|sk-|xai-|gsk_|AIza|\$argon2|cookie|ticket|key|token|passw|secret|authorization", re.IGNORECASE
+# What none of the patterns can do without, in lower case: most texts have nothing of it.
+_MARKS = (
+    *("://", "bearer", "eyj", "sk-", "xai-", "gsk_", "aiza", "$argon2", "cookie"),
+    *("ticket", "key", "token", "passw", "secret", "authorization"),
 )
+_ANY_MARK = re.compile("|".join(map(re.escape, _MARKS)), re.IGNORECASE)
 _SECRET_FIELD = re.compile(_CREDENTIAL, re.IGNORECASE)
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # In characters. A longer message or traceback is somebody's body or a runaway recursion: nobody reads on.
@@ -57,10 +59,22 @@ _PLAIN_FIELDS = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime
 
 def redact(text: str) -> str:
     """Return *text* with everything masked that looks like a credential."""
-    if _SUSPICIOUS.search(text) is not None:
+    if _suspicious(text):
         for pattern, replacement in _PATTERNS:
             text = pattern.sub(replacement, text)
     return text
+
+
+def _suspicious(text: str) -> bool:
+    if not text.isascii():
+        # Letters of other alphabets may be the other case of these: a dotless i, a long s.
+        return _ANY_MARK.search(text) is not None
+    # The same, ten times as fast.
+    text = text.lower()
+    for mark in _MARKS:  # noqa: SIM110 - any() would ask a generator for each
+        if mark in text:
+            return True
+    return False
 
 
 def setup_logging(level: str, format: str | None = None) -> None:  # noqa: A002 (the setting's name)
@@ -186,7 +200,7 @@ def _masked(fields: Mapping[str, object]) -> Mapping[str, object]:
     if {*map(type, fields.values())} <= _PLAIN_VALUES and not _any_secret(tuple(fields)):
         # None of what is looked for has a line break in it.
         texts = "\n".join([value for value in fields.values() if type(value) is str])
-        if _SUSPICIOUS.search(texts) is None:
+        if not _suspicious(texts):
             return fields
     return {name: _redacted(name, value) for name, value in fields.items()}
 
