@@ -10,7 +10,7 @@ import logging
 import os
 import platform
 from collections.abc import Mapping
-from typing import Final
+from typing import ClassVar, Final
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -32,6 +32,7 @@ class OtelSpan:
     """Fills ``domain.tracing.Span``."""
 
     __slots__ = ("_span", "_tracer")
+    recorded: ClassVar[bool] = True
 
     def __init__(self, tracer: Tracer, span: Span) -> None:
         self._tracer = tracer

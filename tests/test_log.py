@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamproxy.log import MASK, access_line, redact, setup_logging
+from streamproxy.log import _PATTERNS, MASK, access_line, redact, setup_logging
 from tests.support.rootlogger import root_logger_kept
 
 BEARER = "eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJzdWIiOiJ1XzEifQ.c2lnbmF0dXJlLWNhbmFyeQ"
@@ -70,6 +70,37 @@ def test_redact_masks(text: str) -> None:
 )
 def test_redact_leaves_what_is_no_secret(text: str) -> None:
     assert redact(text) == text
+
+
+@pytest.mark.parametrize("text", [f"to\u212aen={CANARY}", f"t\u0131cket={CANARY}", f"pa\u017f\u017fword={CANARY}"])
+def test_redact_knows_other_letters_of_the_same_word(text: str) -> None:
+    """A Kelvin sign, a dotless i, a long s: ignoring case they are k, i and s."""
+    assert CANARY not in redact(text)
+
+
+CREDENTIALS = (
+    *(
+        "https://u:p@h",
+        "BEARER x",
+        "eyJhbGciOiJI",
+        "sk-abcdefgh",
+        "xai-abcdef",
+        "gsk_abcdef",
+        "AIzaabcdef",
+        "$argon2id$x",
+    ),
+    *("Cookie: a", "Ticket=1", "api_KEY=1", "Token=1", "PassWD=1", "password=1", "Secret=1", "AUTHORIZATION: 1"),
+)
+
+
+@given(st.text(max_size=20), st.sampled_from(CREDENTIALS), st.text(max_size=20))
+def test_nothing_is_overlooked_because_a_text_looked_harmless(before: str, secret: str, after: str) -> None:
+    """The first look lets nothing through that one of the patterns would have masked."""
+    text = before + secret + after
+    masked = text
+    for pattern, replacement in _PATTERNS:
+        masked = pattern.sub(replacement, masked)
+    assert redact(text) == masked
 
 
 @given(st.text(alphabet="sk-eyJ.:/@?=&Bearto \n'\"x", max_size=300))
@@ -189,6 +220,35 @@ async def test_lines_of_requests_are_out_before_a_later_record(capsys: pytest.Ca
     assert [line.get("path", line["message"]) for line in said] == ["/a", "/b", "third", "/c"]
     assert {line["level"] for line in said} == {"INFO", "WARNING"}
     assert CANARY not in str(said)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"upstream": f"https://user:{CANARY}@host"},
+        {"ticket": CANARY},
+        {"api_key": CANARY},
+        {"at": {"password": CANARY}},
+        {"seen": [f"Bearer {CANARY}"]},
+        {"error": ValueError(f"token={CANARY}")},
+        {"path": f"/x?ticket={CANARY}"},
+        {"model": f"eyJhbGciOi{CANARY}"},
+    ],
+    ids=repr,
+)
+async def test_one_secret_is_found_among_plain_fields(
+    field: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By its name, its text or what it holds; the fields around it stay what they were."""
+    logging.getLogger().handlers.clear()
+    setup_logging("INFO", "json")
+    plain = {"request_id": "req_1", "key": "wxyz", "prompt_tokens": 3, "estimated": False, "seconds": 0.5}
+    access_line(logging.getLogger("streamproxy.access"), {**plain, **field})
+    await asyncio.sleep(0)
+    (said,) = lines(capsys)
+    assert CANARY not in str(said)
+    assert MASK in str(said)
+    assert {name: said[name] for name in plain} == plain
 
 
 async def test_a_flush_leaves_no_line_behind(capsys: pytest.CaptureFixture[str]) -> None:

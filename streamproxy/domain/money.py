@@ -36,6 +36,8 @@ class Price:
 
     def cost(self, usage: Usage, *, pictures: int = 0) -> int:
         """Nano-USD for *usage* and *pictures*, a half rounded up."""
+        if not (self.input or self.cached_input or self.output or self.picture):
+            return 0
         cached = min(usage.cached_tokens, usage.prompt_tokens)
         tokens = (
             self.input * (usage.prompt_tokens - cached)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol, Self, TypeAlias
+from typing import ClassVar, Final, Protocol, Self, TypeAlias
 
 from streamproxy.domain.streams import Usage
 
@@ -38,7 +38,12 @@ def usage_attributes(usage: Usage) -> Attributes:
 
 
 class Span(Protocol):
-    """One piece of work in a trace. Its attributes never hold content or credentials."""
+    """One piece of work in a trace. Its attributes never hold content or credentials.
+
+    *recorded* is false where nobody hears how it ends: what would be said of that need not be made.
+    """
+
+    recorded: ClassVar[bool]
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -63,6 +68,7 @@ class Untraced:
     """A span that nobody records."""
 
     headers: Mapping[str, str]
+    recorded: ClassVar[bool] = False
 
     def child(self, name: str, attributes: Attributes) -> Self:  # noqa: ARG002  # the Protocol's names
         return self

@@ -12,7 +12,6 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Histogram
 
 from streamproxy.domain.streams import Timing, UsageRecord
-from streamproxy.domain.tracing import operation
 from streamproxy.metrics.labels import Labels
 from streamproxy.metrics.tally import HistogramTally
 
@@ -55,16 +54,15 @@ class GenAi:
 
     def record(self, record: UsageRecord, timing: Timing) -> None:
         """A stream ended, or a whole answer."""
-        known = self._labels
-        labels = (operation(record.endpoint), known.provider(record.upstream), known.model(record.model))
+        labels = self._labels.of_stream(record.endpoint, record.upstream, record.model)
         usage, seconds = record.usage, record.duration_ms / 1000
-        if usage.total_tokens:
-            self._tokens.add(*labels, "input", value=usage.prompt_tokens)
-            self._tokens.add(*labels, "output", value=usage.completion_tokens)
-        self._duration.add(*labels, record.error_code or "", value=seconds)
+        if usage.prompt_tokens or usage.completion_tokens:
+            self._tokens.pending[*labels, "input"].append(usage.prompt_tokens)
+            self._tokens.pending[*labels, "output"].append(usage.completion_tokens)
+        self._duration.pending[*labels, record.error_code or ""].append(seconds)
         if record.error_code is not None or record.ttft_ms is None or not timing.streamed:
             return
         first = record.ttft_ms / 1000
-        self._first_token.add(*labels, value=first)
+        self._first_token.pending[labels].append(first)
         if usage.completion_tokens > 1:
-            self._output_token.add(*labels, value=(seconds - first) / (usage.completion_tokens - 1))
+            self._output_token.pending[labels].append((seconds - first) / (usage.completion_tokens - 1))

@@ -37,7 +37,7 @@ class KeyMetrics:
 
     def called(self, upstream: str, last4: str) -> None:
         """A call by this key was answered."""
-        self._calls.add(upstream, last4)
+        self._calls.pending[upstream, last4] += 1
 
     def failed(self, upstream: str, last4: str, error: str) -> None:
         """A call by this key failed; *error* is one of our own codes, so their number is bounded."""

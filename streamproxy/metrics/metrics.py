@@ -70,18 +70,18 @@ class Metrics:
         """A stream ended."""
         usage = record.usage
         estimated = "true" if usage.estimated else "false"
-        self._streams.add(record.endpoint, record.end_reason)
-        self._tokens.add("prompt", estimated, amount=usage.prompt_tokens)
-        self._tokens.add("completion", estimated, amount=usage.completion_tokens)
+        self._streams.pending[record.endpoint, record.end_reason] += 1
+        self._tokens.pending["prompt", estimated] += usage.prompt_tokens
+        self._tokens.pending["completion", estimated] += usage.completion_tokens
         if timing.before_call is not None:
-            self._overhead.add("before", value=timing.before_call)
+            self._overhead.pending["before",].append(timing.before_call)
         if timing.settling is not None:
-            self._overhead.add("after", value=timing.settling)
+            self._overhead.pending["after",].append(timing.settling)
         self._gen_ai.record(record, timing)
 
     def decided(self, decision: str) -> None:
         """The limits have decided; *decision* is one of ``services.admission``'s words."""
-        self._limits.add(decision)
+        self._limits.pending[decision,] += 1
 
     def redis(self, event: str) -> None:
         """A call to Redis ``failed``, or its breaker ``opened`` or ``closed``."""

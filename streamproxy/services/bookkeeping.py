@@ -71,7 +71,7 @@ class Bookkeeping:
             attempts=self._attempts.number,
             usage=usage,
             end_reason=reason,
-            error_code=_error_code(error),
+            error_code=None if error is None else _error_code(error),
             images=images,
             key_id=candidate.key.id if candidate is not None and answered else "",
             cost_nano_usd=self._cost(usage, images),
@@ -101,7 +101,7 @@ def not_written(record: UsageRecord) -> None:
     log.error("usage not written: %s", msgspec.json.encode(record).decode())
 
 
-def _error_code(error: BaseException | None) -> str | None:
+def _error_code(error: BaseException) -> str | None:
     if isinstance(error, StreamProxyError):
         return error.code
     return "internal_error" if isinstance(error, Exception) else None

@@ -15,7 +15,7 @@ which has seen ``[DONE]`` finds its place free and its answer in the context. Wh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -62,6 +62,7 @@ class Exchange:
         self._interruption: Interruption | None = None
         self._opening: asyncio.Task[Any] | None = None
         self._settling: asyncio.Task[None] | None = None
+        self._settled_for: asyncio.Future[None] | None = None
         self._written: asyncio.Future[None] | None = None
 
     @property
@@ -134,7 +135,7 @@ class Exchange:
         if parts.moderation is not None:
             await parts.moderation.ask_upstream(order.request, trace=order.trace, own_key=order.own_key)
         self.prompt = await self._holding.prompt()
-        self.attempts.tokens = _need(parts, order, self.prompt)
+        self.attempts.tokens = partial(_most_tokens, parts, order, self.prompt)
         self._asked_upstream = True
         self._books.asked()
         if order.request.stream:
@@ -211,7 +212,7 @@ class Exchange:
     @property
     def usage(self) -> Usage:
         """What the stream used; nothing while it is not settled."""
-        return self.outcome.usage if self.outcome is not None else Usage()
+        return self.outcome.record.usage if self.outcome is not None else Usage()
 
     @property
     def transcript(self) -> Transcript | None:
@@ -222,10 +223,6 @@ class Exchange:
             return self._running.transcript
         return self._whole.transcript if self._whole is not None else None
 
-    @property
-    def _answer(self) -> Answer | WholeAnswer | None:
-        return self._whole if self._running is None else self._running.answer
-
     def _reason_for(self, error: BaseException | None) -> EndReason:
         if self._interruption is not None:
             return self._interruption.reason
@@ -235,15 +232,22 @@ class Exchange:
 
     async def _conclude(self, reason: EndReason, error: BaseException | None = None) -> None:
         """Settle once, to the end, also when the client leaves meanwhile."""
-        if self._settling is None:
+        settling, loop = self._settling, asyncio.get_running_loop()
+        if settling is None:
             if self._running is not None:
                 self._running.deadlines.stop()
-            self._settling = asyncio.create_task(self._settle(reason, error))
-            self._settling.add_done_callback(self._settled)
-        await asyncio.shield(self._settling)
+            settling = self._settling = loop.create_task(self._settle(reason, error))
+            settling.add_done_callback(self._settled)
+        if not settling.done():
+            # A future of its own stands between: who is cancelled here must not cancel the settlement.
+            self._settled_for = loop.create_future()
+            await self._settled_for
+        settling.result()
 
     def _settled(self, _settling: asyncio.Task[None]) -> None:
         """Into the books, also where whoever waited for the settlement has been cancelled meanwhile."""
+        if self._settled_for is not None and not self._settled_for.done():
+            self._settled_for.set_result(None)
         if self.outcome is not None and (self._asked_upstream or self._receipt_promised):
             self._written = self._books.enter(self.outcome)
         if self._written is None:
@@ -252,42 +256,38 @@ class Exchange:
             self._written.add_done_callback(self._recorded)
 
     async def _settle(self, reason: EndReason, error: BaseException | None) -> None:
-        began = self._parts.clock()
-        if self._running is not None:
-            await self._running.close(finished=reason is EndReason.FINISH)
-        usage = await self._parts.prompts.usage(self.order.request, self.prompt, self.transcript)
-        self.outcome = self._make_outcome(reason, usage, error)
-        await self._return_key(usage)
+        parts, running, transcript = self._parts, self._running, self.transcript
+        answer = self._whole if running is None else running.answer
+        began = parts.clock()
+        if running is not None:
+            await running.close(finished=reason is EndReason.FINISH)
+        usage = await parts.prompts.usage(self.order.request, self.prompt, transcript)
+        images = 0 if self._whole is None else self._whole.images
+        record = self._books.record(reason, usage, transcript, error, answered=answer is not None, images=images)
+        said = None if transcript is None else transcript.message()
+        self.outcome = outcome = Outcome(self.order, self.prompt, transcript, said, record)
+        if answer is not None:
+            await self._return_key(answer, usage)
         # Once the upstream has answered, or was left to answer nobody, the request counts.
-        answered = self._running is not None or self._whole is not None
-        counts = answered or (self._asked_upstream and reason is EndReason.CLIENT_GONE)
-        await self._holding.settle(self.outcome, refund=not counts)
+        counts = answer is not None or (self._asked_upstream and reason is EndReason.CLIENT_GONE)
+        await self._holding.settle(outcome, refund=not counts)
         self._books.settled(began)
-        self._end_spans(self.outcome)
+        if self.order.trace.recorded:
+            self._end_spans(outcome)
         # It knows us, as we know it: what goes round in a circle would stay until the garbage collector comes by.
         self._running = None
 
     def _end_spans(self, outcome: Outcome) -> None:
-        attributes = usage_attributes(outcome.usage)
+        attributes = usage_attributes(outcome.record.usage)
         self.attempts.span.end(attributes, error=outcome.record.error_code)
         ending = {**attributes, "streamproxy.end_reason": str(outcome.record.end_reason)}
         self.order.trace.end(ending, error=outcome.record.error_code)
 
-    async def _return_key(self, usage: Usage) -> None:
+    async def _return_key(self, answer: Answer | WholeAnswer, usage: Usage) -> None:
         """The key goes back with what the answer cost it, and with what its ending showed."""
-        answer = self._answer
-        if answer is None:
-            return
         error = self._interruption.error if self._interruption is not None else None
         silent = error is not None and error.code == "upstream_idle_timeout"
         await self._parts.calls.over(answer, tokens=usage.total_tokens, silent=silent)
-
-    def _make_outcome(self, reason: EndReason, usage: Usage, error: BaseException | None) -> Outcome:
-        transcript, answered = self.transcript, self._answer is not None
-        images = 0 if self._whole is None else self._whole.images
-        record = self._books.record(reason, usage, transcript, error, answered=answered, images=images)
-        answer = transcript.message() if transcript is not None else None
-        return Outcome(self.order, self.prompt, transcript, answer, record)
 
     def _recorded(self, written: asyncio.Future[None]) -> None:
         """What SQL has taken, or has not."""
@@ -296,11 +296,7 @@ class Exchange:
             not_written(self.outcome.record)
 
 
-def _need(parts: Parts, order: Order, prompt: Prompt) -> Callable[[], Awaitable[int]]:
-    """Counts the tokens that a call may use at most, for keys with a token window."""
-
-    async def count() -> int:
-        reply = parts.reply_reserve if order.request.reply_tokens is None else order.request.reply_tokens
-        return await parts.prompts.tokens(order.request, prompt) + reply
-
-    return count
+async def _most_tokens(parts: Parts, order: Order, prompt: Prompt) -> int:
+    """The tokens that a call may use at most, for keys with a token window."""
+    reply = parts.reply_reserve if order.request.reply_tokens is None else order.request.reply_tokens
+    return await parts.prompts.tokens(order.request, prompt) + reply

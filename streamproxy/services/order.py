@@ -63,9 +63,9 @@ class Running:
 
     def __init__(self) -> None:
         self._exchanges: set[Interruptible] = set()
+        # Made by those who wait, which is seldom: exchanges come and go all the time.
         self._awaited: dict[Interruptible, asyncio.Event] = {}
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._idle: asyncio.Event | None = None
 
     def __len__(self) -> int:
         return len(self._exchanges)
@@ -75,15 +75,14 @@ class Running:
 
     def add(self, exchange: Interruptible) -> None:
         self._exchanges.add(exchange)
-        self._idle.clear()
 
     def discard(self, exchange: Interruptible) -> None:
         self._exchanges.discard(exchange)
-        awaited = self._awaited.pop(exchange, None)
-        if awaited is not None:
-            awaited.set()
-        if not self._exchanges:
+        if exchange in self._awaited:
+            self._awaited.pop(exchange).set()
+        if self._idle is not None and not self._exchanges:
             self._idle.set()
+            self._idle = None
 
     def interrupt_all(self, interruption: Interruption) -> None:
         for exchange in list(self._exchanges):
@@ -96,7 +95,9 @@ class Running:
 
     async def idle(self) -> None:
         """Return when none is under way."""
-        await self._idle.wait()
+        if self._exchanges:
+            self._idle = self._idle or asyncio.Event()
+            await self._idle.wait()
 
 
 class Interruptible(Protocol):

@@ -39,23 +39,26 @@ class Outcome:
         answer, record = self.answer, self.record
         if self.prompt is None or answer is None or not self.order.lasting:
             return []
-        own_system = [m for m in self.order.request.messages if m.get("role") in SYSTEM_ROLES]
-        said = [*own_system[:1], *self.prompt.said] if self.order.session_id is not None else [*self.prompt.said]
+        said = [*self.prompt.said, answer]
+        if self.order.session_id is not None:
+            own_system = [m for m in self.order.request.messages if m.get("role") in SYSTEM_ROLES]
+            said[:0] = own_system[:1]
+        user_id, session_id, stream_id = record.user_id, record.session_id, record.stream_id
         ended = record.created + record.duration_ms / 1000
-        complete = record.end_reason is EndReason.FINISH
-        rows = [(message, True) for message in said] + [(answer, complete)]
+        # Only the answer may have been cut.
+        cut = None if record.end_reason is EndReason.FINISH else answer
         return [
             HistoryMessage(
-                user_id=record.user_id,
-                session_id=record.session_id,
-                stream_id=record.stream_id,
-                position=position,
-                role=str(message.get("role")),
-                message=msgspec.json.encode(message).decode(),
-                created=ended,
-                complete=finished,
+                user_id,
+                session_id,
+                stream_id,
+                position,
+                str(message.get("role")),
+                msgspec.json.encode(message).decode(),
+                ended,
+                complete=message is not cut,
             )
-            for position, (message, finished) in enumerate(rows)
+            for position, message in enumerate(said)
         ]
 
     @property

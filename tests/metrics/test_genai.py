@@ -119,6 +119,20 @@ def test_a_thousand_invented_models_are_one_series(registry: CollectorRegistry, 
     assert len(_samples(registry, "gen_ai_server_time_to_first_token_seconds_sum")) == 1
 
 
+def test_labels_follow_the_catalogue(registry: CollectorRegistry) -> None:
+    """What a stream was called before an upstream came or changed is not what it is called afterwards."""
+    labels = Labels()
+    gen_ai = GenAi(registry, labels)
+    _publish(gen_ai, RECORD)
+    labels.meet([Upstream("main", "azure", "https://a.example", {"gpt-4o": "*"})])
+    _publish(gen_ai, RECORD)
+    told = [s for s, _ in _samples(registry, "gen_ai_server_request_duration_seconds_count")]
+    assert [(s["gen_ai_provider_name"], s["gen_ai_request_model"]) for s in told] == [
+        ("openai", "other"),
+        ("azure.ai.openai", "gpt-4o"),
+    ]
+
+
 def test_the_provider_is_the_flavour_of_the_upstream(registry: CollectorRegistry, gen_ai: GenAi) -> None:
     _publish(gen_ai, replace(RECORD, upstream="cloud"), streamed=False)
     assert {s["gen_ai_provider_name"] for s, _ in _samples(registry, "gen_ai_client_token_usage_count")} == {

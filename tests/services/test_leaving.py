@@ -167,3 +167,23 @@ async def test_a_settlement_whose_client_leaves_is_entered_all_the_same(link: Re
     answered.set()
     await parts.running.gone(exchange)
     assert [(record.stream_id, record.error_code) for record in entered] == [("st_1", "upstream_unreachable")]
+
+
+async def test_who_waits_for_a_settlement_that_fails_hears_of_it(link: RedisLink) -> None:
+    """A defect of ours is neither swallowed nor waited for for ever, and the exchange no longer counts as running."""
+
+    async def refund(_reservation: object) -> None:
+        raise ZeroDivisionError
+
+    async def usage(*_: object) -> Usage:
+        return Usage()
+
+    parts = parts_of(RedisLimits(link, zone=ZoneInfo("UTC")))
+    parts.admission.refund = refund
+    parts.running, parts.prompts = Running(), SimpleNamespace(usage=usage)
+    parts.leases.release = lambda *_: None
+    parts.prices = SimpleNamespace(cost=lambda *_, **__: 0)
+    with pytest.raises(ZeroDivisionError):
+        async with Exchange(parts, order_of(uuid4().hex, "req_1")):
+            pass
+    await parts.running.idle()

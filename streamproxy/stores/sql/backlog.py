@@ -45,7 +45,8 @@ class Backlog:
         self._entries: deque[Entry] = deque()
         self._bytes = 0
         self._closed = True
-        self._arrived = asyncio.Event()
+        # Whoever waits for the first entry; the ledger alone does.
+        self._waiter: asyncio.Future[None] | None = None
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -56,7 +57,7 @@ class Backlog:
     def close(self) -> None:
         """Take no more; ``next_batch`` hands out what is there and then ends."""
         self._closed = True
-        self._arrived.set()
+        self._wake()
 
     def put(self, entry: Entry) -> None:
         """StoreUnavailableError when it is full or closed."""
@@ -66,7 +67,8 @@ class Backlog:
             raise StoreUnavailableError("The ledger is full: the database has not answered for too long.")
         self._entries.append(entry)
         self._bytes += entry.size
-        self._arrived.set()
+        if self._waiter is not None:
+            self._wake()
 
     async def next_batch(self, most: int) -> list[Entry]:
         """Wait until something is there and return up to *most* of it; empty when closed and drained.
@@ -74,9 +76,14 @@ class Backlog:
         What is returned still counts as waiting until ``drop``: it is still in memory.
         """
         while not self._entries and not self._closed:
-            self._arrived.clear()
-            await self._arrived.wait()
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
         return list(islice(self._entries, most))
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def drop(self, batch: Sequence[Entry]) -> None:
         """The oldest ones, *batch*, are settled."""

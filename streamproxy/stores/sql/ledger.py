@@ -17,6 +17,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from operator import attrgetter
 
 from streamproxy.domain.ports import UsageSummary
 from streamproxy.domain.streams import HistoryMessage, UsageRecord
@@ -38,6 +39,7 @@ MAX_ENTRIES = 10_000
 MAX_BYTES = 64 * 1024 * 1024
 # What an entry takes besides its messages.
 ROW_BYTES = 1024
+_TEXT: Callable[[HistoryMessage], str] = attrgetter("message")
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
 
@@ -89,10 +91,10 @@ class SqlLedger:
         ConflictError when the database refuses these very rows.
         """
         done = asyncio.get_running_loop().create_future()
-        rows = [records.message_row(message) for message in history]
+        row, said = records.rows_of(record, history)
         # Messages are all that can be large.
-        size = ROW_BYTES + sum(len(message.message) for message in history)
-        self._backlog.put(Entry(record.stream_id, records.usage_row(record), rows, done, size))
+        size = ROW_BYTES + sum(map(len, map(_TEXT, history)))
+        self._backlog.put(Entry(record.stream_id, row, said, done, size))
         return done
 
     async def write(self, record: UsageRecord, history: Sequence[HistoryMessage]) -> None:

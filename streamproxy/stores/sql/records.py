@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import fields
 from datetime import date, timedelta
 from operator import attrgetter
@@ -38,7 +38,8 @@ _OF_MESSAGE = tuple(field.name for field in fields(HistoryMessage))
 _IN_RECORD = {
     **{field.name: field.name for field in fields(UsageRecord) if field.name != "usage"},
     **{name: f"usage.{name}" for name in _OF_USAGE},
-    "end_reason": "end_reason.value",
+    # As ``value``, which is a property of two calls.
+    "end_reason": "end_reason._value_",
 }
 _usage_values: Callable[[UsageRecord], Row] = attrgetter(*_IN_RECORD.values())
 _message_values: Callable[[HistoryMessage], Row] = attrgetter(*_OF_MESSAGE)
@@ -47,24 +48,23 @@ _USAGE_COLUMNS = (*_IN_RECORD, "day")
 REMARK_ROLES = ("user", "assistant")
 
 
-def usage_row(record: UsageRecord) -> Row:
-    """The row of *record* in ``usage``, in the order of ``_USAGE_COLUMNS``."""
-    return (*_storable(_usage_values(record)), int(record.created // _DAY_SECONDS))
+def rows_of(record: UsageRecord, history: Iterable[HistoryMessage]) -> tuple[Row, list[Row]]:
+    """The row of *record* in ``usage``, in the order of ``_USAGE_COLUMNS``, and those of *history* in ``messages``.
+
+    A client chooses model names and messages: NUL and lone surrogates, which no database stores, are replaced.
+    """
+    row, said = (*_usage_values(record), int(record.created // _DAY_SECONDS)), list(map(_message_values, history))
+    # One look at all of it, as nearly always there is nothing to replace.
+    texts = "".join([value for values in (row, *said) for value in values if type(value) is str])
+    if texts.isascii() and "\x00" not in texts:
+        return row, said
+    return tuple(map(_storable, row)), [tuple(map(_storable, values)) for values in said]
 
 
-def message_row(message: HistoryMessage) -> Row:
-    """The row of *message* in ``messages``, in the order of its fields."""
-    return tuple(_storable(_message_values(message)))
-
-
-def _storable(row: Row) -> list[Any]:
-    """A client chooses model names and messages: NUL and lone surrogates, which no database stores, are replaced."""
-    return [
-        value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
-        if type(value) is str and not (value.isascii() and "\x00" not in value)
-        else value
-        for value in row
-    ]
+def _storable(value: Any) -> Any:
+    if type(value) is not str or (value.isascii() and "\x00" not in value):
+        return value
+    return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
 def insert_entries(connection: Connection, batch: Sequence[Entry]) -> None:
