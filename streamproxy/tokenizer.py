@@ -37,7 +37,7 @@ DEFAULT_ENCODING = "o200k_base"
 LONG_TEXT = 20_000
 # A million spaces in one piece make tiktoken 0.14 panic (its pattern runs out of stack), 500,000 do not.
 _SLICE = 65_536
-# Models whose encoding is remembered, for looking it up costs as much as counting a question. Clients name them.
+# Models whose counter is remembered, for looking it up costs as much as counting a question. Clients name them.
 MOST_MODELS = 256
 LONGEST_MODEL = 128
 # Counts that are remembered.
@@ -54,7 +54,7 @@ class Tokenizer:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder or Path(os.environ.get("TIKTOKEN_CACHE_DIR") or SHIPPED)
-        self._names: dict[str, str] = {}
+        self._by_model: dict[str, TokenCounter] = {}
         self._loaded: dict[str, TokenCounter] = {}
         self._loads: dict[str, asyncio.Task[TokenCounter]] = {}
 
@@ -71,13 +71,16 @@ class Tokenizer:
 
         Each encoding is loaded once, in a thread, however many callers wait for it (0.3 to 0.6 s).
         """
-        name = self._names.get(model)
-        if name is None:
-            name = _encoding_name(model)
+        counter = self._by_model.get(model)
+        if counter is None:
+            counter = await self._loaded_by(_encoding_name(model))
             if len(model) <= LONGEST_MODEL:
-                if len(self._names) >= MOST_MODELS:
-                    self._names.clear()
-                self._names[model] = name
+                if len(self._by_model) >= MOST_MODELS:
+                    self._by_model.clear()
+                self._by_model[model] = counter
+        return counter
+
+    async def _loaded_by(self, name: str) -> TokenCounter:
         loaded = self._loaded.get(name)
         if loaded is not None:
             return loaded

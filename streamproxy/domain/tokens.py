@@ -116,6 +116,11 @@ def count_message(message: Message, counter: TokenCounter) -> int:
     )
 
 
+def message_sizes(messages: Iterable[Message], counter: TokenCounter) -> list[int]:
+    """Tokens that each of *messages* costs inside a prompt."""
+    return [count_message(message, counter) for message in messages]
+
+
 def count_messages(messages: Iterable[Message], counter: TokenCounter) -> int:
     """Tokens of a whole prompt, the priming of the reply included."""
     return TOKENS_FOR_REPLY + sum(count_message(m, counter) for m in messages)
@@ -123,8 +128,10 @@ def count_messages(messages: Iterable[Message], counter: TokenCounter) -> int:
 
 def _only_text(message: Message) -> str | None:
     """The content of a message of role and text and nothing else, as nearly all are."""
-    content = message.get("content")
-    return content if len(message) == 2 and isinstance(content, str) and "role" in message else None
+    if len(message) != 2 or "role" not in message or "content" not in message:
+        return None
+    content = message["content"]
+    return content if type(content) is str else None
 
 
 def _texts(message: Message) -> Iterable[str]:
