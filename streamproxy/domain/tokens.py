@@ -123,7 +123,7 @@ def message_sizes(messages: Iterable[Message], counter: TokenCounter) -> list[in
 
 def count_messages(messages: Iterable[Message], counter: TokenCounter) -> int:
     """Tokens of a whole prompt, the priming of the reply included."""
-    return TOKENS_FOR_REPLY + sum(count_message(m, counter) for m in messages)
+    return TOKENS_FOR_REPLY + sum(message_sizes(messages, counter))
 
 
 def _only_text(message: Message) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from operator import attrgetter
+from operator import attrgetter, methodcaller
 from typing import Any
 
 import msgspec
@@ -19,6 +19,7 @@ from streamproxy.domain.tokens import TOKENS_FOR_REPLY, TokenCounter, count_mess
 from streamproxy.errors import ContextLengthError
 
 _tokens_of, _messages_of = attrgetter("tokens"), attrgetter("messages")
+_role_of = methodcaller("get", "role")
 RESULT_ROLES = frozenset({"tool", "function"})
 # Less than this of a text says nothing: rather refuse than send it.
 LEAST_TOKENS = 16
@@ -62,9 +63,9 @@ def whole(
     tokens += TOKENS_FOR_REPLY + earlier
     if tokens > budget or earlier > context_budget or 0 in sizes:
         return None
-    oldest = turns[0].messages if turns else ()
-    if (oldest and _answers_call(oldest[0])) or (new and _answers_call(new[0])):
-        # A call that is no longer there, or that belongs to what is new.
+    oldest = turns[0].messages[:1] if turns else ()
+    if not RESULT_ROLES.isdisjoint(map(_role_of, (*oldest, *new[:1]))):
+        # They answer a call that is no longer there, or that belongs to what is new.
         return None
     messages = chain.from_iterable(map(_messages_of, turns))
     return Fitted((*messages, *new) if system is None else (system, *messages, *new), 0, tokens)

@@ -86,7 +86,9 @@ class Holding:
             return Ask(order.limit_scope, order.request_id, policy), 0
         request, context = order.request, 0
         if self._session is None or order.fit:
-            alone = await parts.prompts.tokens(request, await self._prompt_alone())
+            prompt = await self._prompt_alone()
+            alone = await parts.prompts.tokens(request, prompt)
+            self._alone = prompt.counted(alone)
         else:
             self._sizes = await parts.prompts.sizes(request)
             alone = TOKENS_FOR_REPLY + sum(self._sizes)

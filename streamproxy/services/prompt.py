@@ -68,6 +68,10 @@ class Prompt(msgspec.Struct, frozen=True):
     tokens: int | None = None
     said_tokens: int | None = None
 
+    def counted(self, tokens: int) -> Prompt:
+        """The same, when somebody has counted its size."""
+        return Prompt(self.messages, self.said, self.system, self.left_out, tokens, self.said_tokens)
+
     def sent(self) -> Prompt:
         """What is still needed while the answer runs: a context may be half a megabyte, and streams run for minutes."""
         if self.tokens is None:
@@ -76,7 +80,7 @@ class Prompt(msgspec.Struct, frozen=True):
 
 
 class Prompts:
-    """Makes prompts of requests."""
+    """Makes prompts of requests. *counter* finds what counts the tokens of a model's texts."""
 
     def __init__(
         self,
@@ -89,11 +93,8 @@ class Prompts:
     ) -> None:
         self.policy = policy
         self._sessions = sessions
-        self._history = SessionHistory(
-            ledger, sessions, size=self.turn_tokens, ttl_seconds=policy.ttl_seconds, clock=clock
-        )
+        self._history = SessionHistory(ledger, sessions, size=self.turn_tokens, ttl=policy.ttl_seconds, clock=clock)
         self._counters = counters
-        # What counts the tokens of a model's texts.
         self.counter = counters.counter
 
     def stateless(self, request: AnyRequest) -> Prompt:
@@ -158,8 +159,8 @@ class Prompts:
         """The prompt's size in tokens, counted if nobody had to before."""
         if prompt.tokens is not None:
             return prompt.tokens
-        counter = await self.counter(request.model)
-        return await self._counters.off_loop(prompt.messages, lambda: count_messages(prompt.messages, counter))
+        counter, messages = await self.counter(request.model), prompt.messages
+        return await self._counters.off_loop(text_length(messages), partial(count_messages, messages, counter))
 
     async def usage(self, request: AnyRequest, prompt: Prompt | None, transcript: Transcript | None) -> Usage:
         """As the upstream reported it, else counted and flagged. Nothing was used where nothing was answered."""
@@ -244,6 +245,6 @@ def _by_role(messages: Sequence[Message]) -> tuple[tuple[Message, ...], tuple[Me
 
 
 def _newest(messages: Sequence[Message]) -> tuple[Message, ...]:
-    answers = [i for i, m in enumerate(messages) if m.get("role") == "assistant"]
-    newest = messages[answers[-1] + 1 :] if answers else messages
-    return tuple(m for m in newest if m.get("role") not in SYSTEM_ROLES)
+    roles = [*map(_role_of, messages)]
+    start = len(roles) - roles[::-1].index("assistant") if "assistant" in roles else 0
+    return tuple(m for m, role in zip(messages[start:], roles[start:], strict=True) if role not in SYSTEM_ROLES)

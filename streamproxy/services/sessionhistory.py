@@ -20,7 +20,7 @@ REBUILD_MESSAGES = 200
 
 
 class SessionHistory:
-    """*size* counts the tokens of a model's turn; *ttl_seconds* is a session's life, *clock* gives epoch seconds."""
+    """*size* counts the tokens of a model's turn; *ttl* is a session's life in seconds, *clock* gives epoch seconds."""
 
     def __init__(
         self,
@@ -28,13 +28,13 @@ class SessionHistory:
         sessions: SessionStore,
         *,
         size: Callable[[str, Sequence[Message]], Awaitable[int]],
-        ttl_seconds: float,
+        ttl: float,
         clock: Callable[[], float],
     ) -> None:
         self._ledger = ledger
         self._sessions = sessions
         self._size = size
-        self._ttl = ttl_seconds
+        self._ttl = ttl
         self._clock = clock
 
     async def context(self, ref: SessionRef, model: str, *, put_back: bool) -> Context:

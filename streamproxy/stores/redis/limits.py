@@ -19,6 +19,7 @@ from streamproxy.stores.redis.connect import Call, RedisLink
 from streamproxy.stores.redis.counts import (
     MICROSECONDS,
     Correction,
+    Plan,
     corrected,
     given_back,
     joined,
@@ -39,7 +40,7 @@ class RedisLimits:
         self._zone = zone
         self._lease = round(lease_seconds * MICROSECONDS)
         # First and last-exclusive epoch second of the day it is at Redis, which the first ask will tell.
-        self._day = (0, 0)
+        self.day = (0, 0)
         self._reserve = load_script("reserve")
         self._settle = load_script("settle")
         self._renew = load_script("renew_places")
@@ -47,25 +48,24 @@ class RedisLimits:
     async def reserve(self, ask: Ask) -> Decision:
         """Take one request, *ask.tokens* tokens and a running place, or nothing at all."""
         while True:
-            answer = await self._link.run(*self.reserving(ask))
-            if (decision := self.decision(ask, answer)) is not None:
+            plan = plan_of(ask.policy, self.day)
+            answer = await self._link.run(*self.reserving(ask, plan))
+            if (decision := self.decision(ask, plan, answer)) is not None:
                 return decision
 
-    def reserving(self, ask: Ask) -> Call:
-        """The step of ``reserve``; ``decision`` reads the answer."""
-        plan = plan_of(ask.policy, self._day)
+    def reserving(self, ask: Ask, plan: Plan) -> Call:
+        """The step of ``reserve``, by the policy's *plan* for this ``day``; ``decision`` reads the answer."""
         keys = (*request_keys(ask.scope, ask.request_id), *limit_keys(ask.scope, plan.endings))
         own = (ask.request_id, ask.tokens, ask.policy.streams, self._lease, REMEMBER_MILLISECONDS)
         return self._reserve, keys, (*own, *plan.arguments)
 
-    def decision(self, ask: Ask, answer: Sequence[Any]) -> Decision | None:
+    def decision(self, ask: Ask, plan: Plan, answer: Sequence[Any]) -> Decision | None:
         """What Redis decided; None when it is another day there: then ask again."""
         if answer[0] == _ANOTHER_DAY:
             first, end = day_bounds(answer[1] // MICROSECONDS, self._zone)
-            self._day = (int(first), int(end))
+            self.day = (int(first), int(end))
             return None
         admitted, refusing, wait, stamps, *numbers = answer
-        plan = plan_of(ask.policy, self._day)
         standings = plan.standings(numbers[::2], [reset / MICROSECONDS for reset in numbers[1::2]])
         if admitted:
             return Decision(Reservation(ask, tuple(stamps.decode().split())), standings)
@@ -80,7 +80,7 @@ class RedisLimits:
             return Reservation(held, reservation.stamps, local=reservation.local)
         # An ask of its own. What is held already makes its id: repeated, it takes once; the next one is another.
         # For what is spare, the same windows are asked as if they were half as large.
-        plan = plan_of(ask.policy, self._day)
+        plan = plan_of(ask.policy, self.day)
         policy = plan.of_half_the_tokens if spare else plan.of_tokens
         more = Ask(ask.scope, f"{ask.request_id}+{ask.tokens}", policy, tokens)
         taken = (await self.reserve(more)).reservation
@@ -98,13 +98,13 @@ class RedisLimits:
     def settling(self, reservation: Reservation, tokens: int) -> Call:
         """The step of ``settle``."""
         ask = reservation.ask
-        counts = plan_of(ask.policy, self._day).counts
+        counts = plan_of(ask.policy, self.day).counts
         return self._ending(reservation, "settled", corrected(counts, ask.scope, reservation.stamps, tokens))
 
     async def refund(self, reservation: Reservation) -> None:
         """Give back request, tokens and place."""
         ask = reservation.ask
-        taken = given_back(plan_of(ask.policy, self._day).counts, ask.scope, reservation.stamps)
+        taken = given_back(plan_of(ask.policy, self.day).counts, ask.scope, reservation.stamps)
         await self._link.run(*self._ending(reservation, "refunded", taken))
 
     def _ending(self, reservation: Reservation, ending: str, corrections: Sequence[Correction]) -> Call:
