@@ -90,7 +90,7 @@ class Holding:
             alone = await parts.prompts.tokens(request, prompt)
             self._alone = prompt.counted(alone)
         else:
-            self._sizes = await parts.prompts.sizes(request)
+            self._sizes = await parts.prompts.sizes(request.model, request.messages)
             alone = TOKENS_FOR_REPLY + sum(self._sizes)
         if self._session is not None:
             context = parts.contexts.expected(self._session)

@@ -18,12 +18,12 @@ from streamproxy.domain.ports import Ledger, SessionStore
 from streamproxy.domain.sessions import EMPTY, NO_PLACE, SYSTEM_ROLES, Context, Message, Place, Queued, SessionRef
 from streamproxy.domain.streams import Usage
 from streamproxy.domain.tokens import (
+    TOKENS_FOR_REPLY,
     TOKENS_PER_MESSAGE,
     TOKENS_PER_ROLE,
     SamplingCounter,
     TokenCounters,
     count_message,
-    count_messages,
     message_sizes,
     message_text,
     sampled_length,
@@ -135,7 +135,7 @@ class Prompts:
             if self.policy.rebuild:
                 context = await self._history.context(ref, request.model, put_back=entered is not None)
         if sizes is None:
-            sizes = await self.sizes(request)
+            sizes = await self.sizes(request.model, request.messages)
         said = new = request.messages
         tokens = sum(sizes)
         said_tokens: int | None = tokens
@@ -150,17 +150,16 @@ class Prompts:
             fitted = await self._fit(request, context, said=new, system=system)
         return Prompt(fitted.messages, said, system, fitted.left_out, fitted.tokens, said_tokens)
 
-    async def sizes(self, request: AnyRequest) -> Sequence[int]:
-        """What each of the request's messages costs inside a prompt, in tokens."""
-        counter, messages = await self.counter(request.model), request.messages
+    async def sizes(self, model: str, messages: Sequence[Message]) -> Sequence[int]:
+        """What each of *messages* costs inside a prompt, in tokens."""
+        counter = await self.counter(model)
         return await self._counters.off_loop(text_length(messages), partial(message_sizes, messages, counter))
 
     async def tokens(self, request: AnyRequest, prompt: Prompt) -> int:
         """The prompt's size in tokens, counted if nobody had to before."""
         if prompt.tokens is not None:
             return prompt.tokens
-        counter, messages = await self.counter(request.model), prompt.messages
-        return await self._counters.off_loop(text_length(messages), partial(count_messages, messages, counter))
+        return TOKENS_FOR_REPLY + sum(await self.sizes(request.model, prompt.messages))
 
     async def usage(self, request: AnyRequest, prompt: Prompt | None, transcript: Transcript | None) -> Usage:
         """As the upstream reported it, else counted and flagged. Nothing was used where nothing was answered."""

@@ -51,7 +51,7 @@ async def test_a_turn_is_as_large_as_its_messages_whoever_counts_them(link: Redi
     counter = await prompts.counter("gpt-4o")
     size = sum(count_message(message, counter) for message in said)
     await sessions.append(ref, Turn("st_1", said, size), {"role": "system", "content": "Be kind."})
-    sizes = await prompts.sizes(request)
+    sizes = await prompts.sizes(request.model, request.messages)
     assert sizes == [count_message(message, counter) for message in asked]
     for turn_id, known in (("st_2", sizes), ("st_3", None)):
         prompt = await prompts.in_session(request, ref, turn_id, place=NO_PLACE, sizes=known)
