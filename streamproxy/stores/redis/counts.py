@@ -20,6 +20,15 @@ MICROSECONDS = 1_000_000
 BUCKETS = 60
 
 
+class Correction(msgspec.Struct, frozen=True):
+    """A change of one count: *amount* at *where*, or the entry *where* removed from a ring."""
+
+    key: str
+    kind: str
+    where: str
+    amount: int
+
+
 class Count(msgspec.Struct, frozen=True):
     """One limit of a policy as it is counted. *window* is the place of a window's count; a day's is by its start."""
 
@@ -30,10 +39,11 @@ class Count(msgspec.Struct, frozen=True):
     window: str | None
 
     def place(self, day_start: int | str) -> str:
+        """The last part of its key's name."""
         return self.window or _numbered(day_start, self.nth)
 
-    def key(self, scope: str, day_start: int | str) -> str:
-        return limit_key(scope, self.kind, self.window or _numbered(day_start, self.nth))
+    def correction(self, scope: str, day_start: int | str, where: str, amount: int) -> Correction:
+        return Correction(limit_key(scope, self.kind, self.place(day_start)), self.kind, where, amount)
 
     def arguments(self, day: tuple[int, int]) -> tuple[str | int, ...]:
         """kind, count and two numbers, as ``reserve.lua`` reads them."""
@@ -112,15 +122,6 @@ def _numbered(length: int | str, nth: int) -> str:
     return f"{length}.{nth}" if nth else str(length)
 
 
-class Correction(msgspec.Struct, frozen=True):
-    """A change of one count: *amount* at *where*, or the entry *where* removed from a ring."""
-
-    key: str
-    kind: str
-    where: str
-    amount: int
-
-
 def given_back(counts: Sequence[Count], scope: str, stamps: Sequence[str]) -> list[Correction]:
     """Everything that was taken, to be removed."""
     return [
@@ -130,10 +131,10 @@ def given_back(counts: Sequence[Count], scope: str, stamps: Sequence[str]) -> li
 
 def _removal(count: Count, scope: str, stamp: str) -> Iterator[Correction]:
     if count.kind == "ring":
-        yield Correction(count.key(scope, 0), count.kind, stamp, 1)
+        yield count.correction(scope, 0, stamp, 1)
         return
     for where, taken in _parts(stamp):
-        yield Correction(count.key(scope, where), count.kind, where, -taken)
+        yield count.correction(scope, where, where, -taken)
 
 
 def corrected(counts: Sequence[Count], scope: str, stamps: Sequence[str], tokens: int) -> list[Correction]:
@@ -143,7 +144,7 @@ def corrected(counts: Sequence[Count], scope: str, stamps: Sequence[str], tokens
     for count, stamp in zip(counts, stamps, strict=False):
         if count.unit == "tokens":
             for where, amount in _differences(stamp, tokens):
-                corrections.append(Correction(count.key(scope, where), count.kind, where, amount))
+                corrections.append(count.correction(scope, where, where, amount))
     return corrections
 
 
