@@ -25,7 +25,7 @@ from tiktoken.load import check_hash
 from tiktoken.model import encoding_name_for_model
 
 from streamproxy.domain.sessions import Message
-from streamproxy.domain.tokens import TokenCounter, text_length
+from streamproxy.domain.tokens import TextsCounter, text_length
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ DEFAULT_ENCODING = "o200k_base"
 LONG_TEXT = 20_000
 # A million spaces in one piece make tiktoken 0.14 panic (its pattern runs out of stack), 500,000 do not.
 _SLICE = 65_536
-# Models whose encoding is remembered, for looking it up costs as much as counting a question. Clients name them.
+# Models whose counter is remembered, for looking it up costs as much as counting a question. Clients name them.
 MOST_MODELS = 256
 LONGEST_MODEL = 128
 # Counts that are remembered.
@@ -54,9 +54,9 @@ class Tokenizer:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder or Path(os.environ.get("TIKTOKEN_CACHE_DIR") or SHIPPED)
-        self._names: dict[str, str] = {}
-        self._loaded: dict[str, TokenCounter] = {}
-        self._loads: dict[str, asyncio.Task[TokenCounter]] = {}
+        self._by_model: dict[str, TextsCounter] = {}
+        self._loaded: dict[str, TextsCounter] = {}
+        self._loads: dict[str, asyncio.Task[TextsCounter]] = {}
 
     def preload(self) -> None:
         """Load the shipped encodings now: before the workers are forked, who then share them.
@@ -66,18 +66,21 @@ class Tokenizer:
         for name in SHIPPED_ENCODINGS:
             self._loaded[name] = self._load(name)
 
-    async def counter(self, model: str) -> TokenCounter:
+    async def counter(self, model: str) -> TextsCounter:
         """The counter for *model*, o200k_base where tiktoken knows no such model.
 
         Each encoding is loaded once, in a thread, however many callers wait for it (0.3 to 0.6 s).
         """
-        name = self._names.get(model)
-        if name is None:
-            name = _encoding_name(model)
+        counter = self._by_model.get(model)
+        if counter is None:
+            counter = await self._loaded_by(_encoding_name(model))
             if len(model) <= LONGEST_MODEL:
-                if len(self._names) >= MOST_MODELS:
-                    self._names.clear()
-                self._names[model] = name
+                if len(self._by_model) >= MOST_MODELS:
+                    self._by_model.clear()
+                self._by_model[model] = counter
+        return counter
+
+    async def _loaded_by(self, name: str) -> TextsCounter:
         loaded = self._loaded.get(name)
         if loaded is not None:
             return loaded
@@ -94,7 +97,7 @@ class Tokenizer:
             size = len(subject) if isinstance(subject, str) else text_length(subject)
         return await asyncio.to_thread(work) if size > LONG_TEXT else work()
 
-    def _load(self, name: str) -> TokenCounter:
+    def _load(self, name: str) -> TextsCounter:
         try:
             return EncodingCounter(read_encoding(name, self._folder))
         except Exception as exc:  # noqa: BLE001  # whatever a broken table does, a request must not feel it
@@ -136,6 +139,10 @@ class EncodingCounter:
             self._counted[key] = known
         return known
 
+    def counts(self, texts: Sequence[str]) -> Sequence[int]:
+        known = map(self._counted.get, zip(map(hash, texts), map(len, texts), strict=True))
+        return [self.count(text) if tokens is None else tokens for text, tokens in zip(texts, known, strict=True)]
+
     def cut_middle(self, text: str, budget: int) -> str:
         """Head ⌈budget/2⌉ and tail ⌊budget/2⌋ tokens of *text*, never over *budget*.
 
@@ -172,6 +179,9 @@ class EstimatingCounter:
         size = len(utf8 := text.encode(errors="replace"))
         single = len(utf8.translate(None, _IN_WORDS.encode()))
         return single + (size - single + 1) // 2
+
+    def counts(self, texts: Sequence[str]) -> Sequence[int]:
+        return [*map(self.count, texts)]
 
     def cut_middle(self, text: str, budget: int) -> str:
         """Head and tail of *text*, each of half the budget by this estimate."""

@@ -2,16 +2,20 @@
 
 Grammar of a limits setting: ``N/W`` comma-separated; W is ``30s``, ``min``, ``5min``, ``h``,
 ``24h`` (exact sliding windows) or ``calendar-day`` (resets at midnight of the configured zone).
+
+The values are Structs and no dataclasses: every request makes several, and msgspec makes and hashes them in C.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 from typing import TypeAlias
 from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec.structs import replace
 
 from streamproxy.errors import ConfigurationError
 
@@ -20,16 +24,14 @@ _UNIT_SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 LONGEST_WINDOW = 31 * 86400
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(msgspec.Struct, frozen=True):
     """At most *count* in any *seconds* long window."""
 
     count: int
     seconds: int
 
 
-@dataclass(frozen=True, slots=True)
-class DayQuota:
+class DayQuota(msgspec.Struct, frozen=True):
     """At most *count* in one calendar day."""
 
     count: int
@@ -38,8 +40,7 @@ class DayQuota:
 Limit: TypeAlias = Window | DayQuota
 
 
-@dataclass(frozen=True, slots=True)
-class LimitPolicy:
+class LimitPolicy(msgspec.Struct, frozen=True, cache_hash=True):
     """All limits of one scope. *streams* bounds the running streams, 0 means unbounded."""
 
     requests: tuple[Limit, ...] = ()
@@ -50,8 +51,7 @@ class LimitPolicy:
 NO_LIMITS = LimitPolicy()
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True):
     """One request before the limits. *scope* is a principal id; *request_id* makes it idempotent."""
 
     scope: str
@@ -59,9 +59,12 @@ class Ask:
     policy: LimitPolicy
     tokens: int = 0
 
+    def of(self, tokens: int) -> Ask:
+        """The same ask, of so many tokens."""
+        return Ask(self.scope, self.request_id, self.policy, tokens)
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+
+class Standing(msgspec.Struct, frozen=True):
     """Where one limit stands after an ask: for RateLimit fields and x-ratelimit-* headers.
 
     *unit* is ``requests`` or ``tokens``; *window_seconds* the length it is counted over;
@@ -75,8 +78,7 @@ class Standing:
     reset_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
+class Reservation(msgspec.Struct, frozen=True):
     """What an admitted ask holds until it is settled or refunded.
 
     *stamps* are the store's marks (one a limit, in policy order, requests before tokens), opaque to
@@ -88,8 +90,7 @@ class Reservation:
     local: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """The answer to an ask. When refused, *refused_by* names the limit and nothing was counted.
 
     *refused_by* is ``requests``, ``tokens``, ``streams`` or ``calendar-day``; *retry_after* is in

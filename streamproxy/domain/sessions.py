@@ -2,13 +2,17 @@
 
 A session is a system message and a list of turns. A turn is what one request added: the new
 messages and the answer, together or not at all. The rules here are pure; stores keep the values.
+
+The values are Structs and no dataclasses: msgspec makes, compares and hashes them in C, and a request with a
+session makes one for each of its turns.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TypeAlias
+
+import msgspec
 
 from streamproxy.errors import BadRequestError
 from streamproxy.wire import chat
@@ -19,16 +23,14 @@ SYSTEM_ROLES = frozenset({"system", "developer"})
 _SESSION_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 
-@dataclass(frozen=True, slots=True)
-class SessionRef:
+class SessionRef(msgspec.Struct, frozen=True):
     """Names one session: the same *session_id* of two principals is two sessions."""
 
     principal_id: str
     session_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(msgspec.Struct, frozen=True):
     """What one request added to the context. *tokens* is the size as it would be sent again, 0 when not known."""
 
     id: str
@@ -36,8 +38,7 @@ class Turn:
     tokens: int
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(msgspec.Struct, frozen=True):
     """A session's content. *turns* is oldest first; *expires_at* is in epoch seconds, 0 when new."""
 
     system: Message | None = None
@@ -48,8 +49,7 @@ class Context:
 EMPTY = Context()
 
 
-@dataclass(frozen=True, slots=True)
-class Queued:
+class Queued(msgspec.Struct, frozen=True):
     """A turn that is not in its session yet. *arrival* is its place in the queue (µs, the store's), 0 for none."""
 
     arrival: int = 0

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from operator import methodcaller
 from typing import Protocol, TypeVar
 
 from streamproxy.domain.sessions import Message
 
 T = TypeVar("T")
+
+_role_of, _content_of = methodcaller("get", "role"), methodcaller("get", "content")
 
 
 class TokenCounter(Protocol):
@@ -28,10 +31,17 @@ class TokenCounter(Protocol):
         """Head ⌈budget/2⌉ and tail ⌊budget/2⌋ tokens of *text*, at UTF-8 boundaries, never over *budget*."""
 
 
+class TextsCounter(TokenCounter, Protocol):
+    """Counts many texts, of which most may have been counted before."""
+
+    def counts(self, texts: Sequence[str]) -> Sequence[int]:
+        """Tokens of each of *texts*."""
+
+
 class TokenCounters(Protocol):
     """Finds the counter of a model, and the place where it may count."""
 
-    async def counter(self, model: str) -> TokenCounter:
+    async def counter(self, model: str) -> TextsCounter:
         """The counter for *model*; loads its encoding off the loop the first time. Never raises."""
 
     async def off_loop(self, subject: str | Sequence[Message] | int, work: Callable[[], T]) -> T:
@@ -91,13 +101,10 @@ def message_text(message: Message) -> str:
     return only if only is not None else "\n".join(_texts(message))
 
 
-def text_length(messages: Iterable[Message]) -> int:
+def text_length(messages: Sequence[Message]) -> int:
     """Characters of all text in *messages*: what counting them costs, known without counting."""
-    length = 0
-    for message in messages:
-        only = _only_text(message)
-        length += len(only) if only is not None else sum(map(len, _texts(message)))
-    return length
+    texts = _only_texts(messages)
+    return sum(map(len, (text for message in messages for text in _texts(message)) if texts is None else texts))
 
 
 def count_message(message: Message, counter: TokenCounter) -> int:
@@ -116,6 +123,14 @@ def count_message(message: Message, counter: TokenCounter) -> int:
     )
 
 
+def message_sizes(messages: Sequence[Message], counter: TextsCounter) -> list[int]:
+    """Tokens that each of *messages* costs inside a prompt."""
+    texts = _only_texts(messages)
+    if texts is None:
+        return [count_message(message, counter) for message in messages]
+    return [TOKENS_PER_MESSAGE + TOKENS_PER_ROLE + tokens for tokens in counter.counts(texts)]
+
+
 def count_messages(messages: Iterable[Message], counter: TokenCounter) -> int:
     """Tokens of a whole prompt, the priming of the reply included."""
     return TOKENS_FOR_REPLY + sum(count_message(m, counter) for m in messages)
@@ -123,8 +138,17 @@ def count_messages(messages: Iterable[Message], counter: TokenCounter) -> int:
 
 def _only_text(message: Message) -> str | None:
     """The content of a message of role and text and nothing else, as nearly all are."""
-    content = message.get("content")
-    return content if len(message) == 2 and isinstance(content, str) and "role" in message else None
+    if len(message) != 2 or "role" not in message or "content" not in message:
+        return None
+    content = message["content"]
+    return content if type(content) is str else None
+
+
+def _only_texts(messages: Sequence[Message]) -> Sequence[str] | None:
+    """``_only_text`` of all of them, None where one is more than that: told in C, for conversations may be long."""
+    texts = [*map(_content_of, messages)]
+    plain = {*map(len, messages)} == {2} and {*map(type, texts)} == {str} and None not in map(_role_of, messages)
+    return texts if plain else None
 
 
 def _texts(message: Message) -> Iterable[str]:

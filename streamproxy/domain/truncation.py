@@ -8,19 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from operator import attrgetter, methodcaller
 from typing import Any
+
+import msgspec
 
 from streamproxy.domain.sessions import SYSTEM_ROLES, Context, Message, Turn
 from streamproxy.domain.tokens import TOKENS_FOR_REPLY, TokenCounter, count_message
 from streamproxy.errors import ContextLengthError
 
+_tokens_of, _messages_of = attrgetter("tokens"), attrgetter("messages")
+_role_of = methodcaller("get", "role")
 RESULT_ROLES = frozenset({"tool", "function"})
 # Less than this of a text says nothing: rather refuse than send it.
 LEAST_TOKENS = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Fitted:
+class Fitted(msgspec.Struct, frozen=True):
     """A prompt that fits. *left_out* counts messages left out plus texts whose middle was cut.
 
     *tokens* is its whole size, the priming of the reply included.
@@ -37,6 +42,33 @@ class _Unit:
 
     messages: tuple[Message, ...]
     tokens: int
+
+
+def whole(
+    context: Context,
+    new: Sequence[Message],
+    *,
+    system: Message | None,
+    tokens: int,
+    budget: int,
+    context_budget: int,
+) -> Fitted | None:
+    """What ``fit`` makes of them, in the usual case: all is of a known size and fits. None where it has to be asked.
+
+    *system* is the one that counts. *tokens* is the size of it and of *new*.
+    """
+    turns = context.turns
+    sizes = [*map(_tokens_of, turns)]
+    earlier = sum(sizes)
+    tokens += TOKENS_FOR_REPLY + earlier
+    if tokens > budget or earlier > context_budget or 0 in sizes:
+        return None
+    oldest = turns[0].messages[:1] if turns else ()
+    if not RESULT_ROLES.isdisjoint(map(_role_of, (*oldest, *new[:1]))):
+        # They answer a call that is no longer there, or that belongs to what is new.
+        return None
+    messages = chain.from_iterable(map(_messages_of, turns))
+    return Fitted((*messages, *new) if system is None else (system, *messages, *new), 0, tokens)
 
 
 def fit(

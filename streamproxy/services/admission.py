@@ -10,17 +10,19 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeAlias
 
+import msgspec
+
 from streamproxy.domain.limits import Ask, Decision, LimitPolicy, Reservation, Standing
 from streamproxy.domain.ports import LimitStore
+from streamproxy.domain.sessions import NO_PLACE, Place
 from streamproxy.errors import QuotaError, RateLimitError, StoreUnavailableError
 
 log = logging.getLogger(__name__)
 
-Step: TypeAlias = Callable[[Ask], Awaitable[Decision]]
+Step: TypeAlias = Callable[[Ask], Awaitable[tuple[Decision, Place]]]
 
 
 class OnRedisDown(StrEnum):
@@ -31,19 +33,19 @@ class OnRedisDown(StrEnum):
     OPEN = "open"
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(msgspec.Struct, frozen=True):
     """What a request got: a reservation, or the refusal to raise. *standings* are for the answer's fields.
 
     *decision* in a word: ``admitted``, ``admitted_local`` (by this worker's share, Redis being away),
     ``uncounted`` (Redis is away and the settings admit everything), or ``refused_`` by ``requests``, ``tokens``,
-    ``streams`` or ``calendar-day``.
+    ``streams`` or ``calendar-day``. *place* is that in a session, where it was asked for too.
     """
 
     reservation: Reservation | None
     standings: tuple[Standing, ...] = ()
     refusal: RateLimitError | None = None
     decision: str = "uncounted"
+    place: Place = NO_PLACE
 
 
 _MESSAGES = {
@@ -73,39 +75,40 @@ class Admission:
         """Take one request, *ask.tokens* tokens and a running place, or none of them.
 
         Where the windows have less room than that, what is left will do if it is *at_least* so much. *step* asks
-        the shared store, and does more at that occasion. StoreUnavailableError when Redis is away and the settings
-        say to refuse then.
-        """
-        step = step or self._limits.reserve
-        decision = await self._ask(ask, step)
-        if decision is None:
-            return Admitted(None)
-        if decision.refused_by == "tokens":
-            room = min(s.remaining for s in decision.standings if s.unit == "tokens")
-            if at_least <= room < ask.tokens:
-                decision = await self._ask(replace(ask, tokens=room), step) or decision
-        reservation, standings = decision.reservation, decision.standings
-        if reservation is None:
-            return Admitted(None, standings, _refusal(decision), f"refused_{decision.refused_by or 'requests'}")
-        return Admitted(reservation, standings, None, "admitted_local" if reservation.local else "admitted")
-
-    async def _ask(self, ask: Ask, step: Step) -> Decision | None:
-        """The store's decision, None for "admit without counting".
+        the shared store, and for a place in a session at that occasion. StoreUnavailableError when Redis is away and
+        the settings say to refuse then.
 
         Redis is taken for away only when the breaker opens, after several tries or one that met nothing but silence:
         one slow answer among others, or a moment in which this worker itself was busy, must not have the local count
         admit what Redis has refused.
         """
+        place: Place = NO_PLACE
         for attempt in range(TRIES):
             try:
-                return await step(ask)
+                if step is None:
+                    decision = await self._limits.reserve(ask)
+                else:
+                    decision, place = await step(ask)
+                break
             except asyncio.CancelledError:
                 await asyncio.shield(self._take_back(ask))
                 raise
             except StoreUnavailableError:
                 if attempt == TRIES - 1 and self._on_redis_down is OnRedisDown.CLOSED:
                     raise
-        return await self._fallback.reserve(ask) if self._on_redis_down is OnRedisDown.LOCAL else None
+        else:
+            if self._on_redis_down is OnRedisDown.OPEN:
+                return Admitted(None)
+            decision = await self._fallback.reserve(ask)
+        reservation, standings = decision.reservation, decision.standings
+        if reservation is not None:
+            return Admitted(reservation, standings, None, "admitted_local" if reservation.local else "admitted", place)
+        if at_least <= (left := _tokens_left(decision)) < ask.tokens:
+            # And not once more, where somebody else was faster.
+            fewer = await self.reserve(ask.of(left), at_least=left, step=step)
+            if fewer.decision != "uncounted":
+                return fewer
+        return Admitted(None, standings, _refusal(decision), f"refused_{decision.refused_by or 'requests'}")
 
     async def _take_back(self, ask: Ask) -> None:
         """Who asked has left before it was known what was taken: asked again, that is named, and can be given back."""
@@ -142,6 +145,13 @@ class Admission:
 
     def _store(self, reservation: Reservation) -> LimitStore:
         return self._fallback if reservation.local else self._limits
+
+
+def _tokens_left(decision: Decision) -> int:
+    """What the windows have left that refused for want of tokens; -1 where something else did."""
+    if decision.refused_by != "tokens":
+        return -1
+    return min(standing.remaining for standing in decision.standings if standing.unit == "tokens")
 
 
 def _refusal(decision: Decision) -> RateLimitError:

@@ -68,11 +68,15 @@ class Authenticator:
         header wins when it is there. AuthenticationError with the code ``missing_credential``,
         ``invalid_api_key`` or ``expired_credential``.
         """
-        if authorization and authorization.strip():
-            text = bearer_of(authorization)
-            how = "api_token" if text.startswith(API_TOKEN_PREFIX) else "bearer"
+        if authorization and authorization[:7] == "Bearer ":
+            # As nearly everybody spells it; bearer_of reads all spellings.
+            how, text = "bearer", authorization[7:].strip()
+        elif authorization and authorization.strip():
+            how, text = "bearer", bearer_of(authorization)
         else:
             how, text = "cookie", (cookie or "").strip()
+        if how == "bearer" and text.startswith(API_TOKEN_PREFIX):
+            how = "api_token"
         if not text:
             raise AuthenticationError(
                 "No credential: send the header 'Authorization: Bearer <token>'.", code="missing_credential"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Sequence
+from functools import partial
 from typing import TypeAlias
 
-from streamproxy.domain.limits import Ask, Decision, Reservation, Standing
+from streamproxy.domain.limits import Ask, Reservation, Standing
 from streamproxy.domain.sessions import NO_PLACE, Context, Message, Place, SessionRef, Turn
+from streamproxy.domain.tokens import TOKENS_FOR_REPLY
 from streamproxy.errors import RateLimitError, StoreUnavailableError
 from streamproxy.services.order import Order
 from streamproxy.services.outcome import Outcome
@@ -24,24 +27,22 @@ Said: TypeAlias = tuple[SessionRef, Turn, Message | None]
 
 
 class Holding:
-    """Taken step by step, given back at once by ``settle``, however far the steps came."""
+    """Taken step by step, given back at once by ``settle``, however far the steps came.
+
+    *reserved_tokens* may be used before more has to be taken, None where no token window counts.
+    """
 
     def __init__(self, parts: Parts, order: Order) -> None:
         self.standings: tuple[Standing, ...] = ()
+        self.reserved_tokens: int | None = None
         self._parts = parts
         self._order = order
         self._reservation: Reservation | None = None
         self._session: SessionRef | None = None
         self._place: Place = NO_PLACE
         self._alone: Prompt | None = None
+        self._sizes: Sequence[int] | None = None
         self._alone_tokens = 0
-
-    @property
-    def reserved_tokens(self) -> int | None:
-        """What may be used before more has to be taken, None where no token window counts."""
-        if self._reservation is None or not self._reservation.ask.policy.tokens:
-            return None
-        return self._reservation.ask.tokens
 
     async def reserve(self) -> None:
         """Take the request's share of every limit, and with it a place in its session, at once or in the queue.
@@ -53,8 +54,9 @@ class Holding:
         if order.session_id is not None and not isinstance(order.request, PlainRequest):
             # From here on the turn may be queued or hold the session: whatever happens, it has to be left.
             self._session = SessionRef(order.principal.id, order.session_id)
-            await parts.leases.catch_up(self._session)
-            step = self._enter
+            if parts.leases.unsaid:
+                await parts.leases.catch_up(self._session)
+            step = partial(parts.turnstile.enter, ref=self._session, turn_id=order.stream_id)
         ask, at_least = await self._ask()
         try:
             admitted = await parts.admission.reserve(ask, at_least=at_least, step=step)
@@ -66,8 +68,10 @@ class Holding:
         if admitted.refusal is not None:
             self._session = None
             raise admitted.refusal
-        self._reservation = admitted.reservation
-        parts.leases.hold_place(order.stream_id, self._reservation)
+        self._place = admitted.place
+        if admitted.reservation is not None:
+            self._hold(admitted.reservation)
+            parts.leases.hold_place(order.stream_id, admitted.reservation)
         if self._session is not None and isinstance(self._place, Context):
             parts.leases.hold_turn(order.stream_id, self._session)
 
@@ -80,28 +84,39 @@ class Holding:
         policy = parts.admission.policy if order.policy is None else order.policy.limits
         if not policy.tokens:
             return Ask(order.limit_scope, order.request_id, policy), 0
-        self._alone_tokens = alone = await parts.prompts.tokens(order.request, await self._prompt_alone())
-        reply = order.request.reply_tokens
-        context = 0 if self._session is None else parts.contexts.expected(self._session)
+        request, context = order.request, 0
+        if self._session is None or order.fit:
+            prompt = await self._prompt_alone()
+            alone = await parts.prompts.tokens(request, prompt)
+            self._alone = prompt.counted(alone)
+        else:
+            self._sizes = await parts.prompts.sizes(request.model, request.messages)
+            alone = TOKENS_FOR_REPLY + sum(self._sizes)
+        if self._session is not None:
+            context = parts.contexts.expected(self._session)
+        self._alone_tokens, reply = alone, request.reply_tokens
         tokens = alone + (parts.reply_reserve if reply is None else reply) + context
         return Ask(order.limit_scope, order.request_id, policy, tokens), alone + (1 if reply is None else reply)
 
-    async def _enter(self, ask: Ask) -> Decision:
-        """Ask the limits and the session in one step."""
-        if self._session is None:
-            raise RuntimeError("there is no session to enter")
-        decision, self._place = await self._parts.turnstile.enter(ask, self._session, self._order.stream_id)
-        return decision
+    def _hold(self, reservation: Reservation) -> None:
+        self._reservation = reservation
+        self.reserved_tokens = reservation.ask.tokens if reservation.ask.policy.tokens else None
 
     async def prompt(self) -> Prompt:
         """The request's prompt, behind its session's context if it has one, whose place is then held."""
         parts, order = self._parts, self._order
         if self._session is None or isinstance(order.request, PlainRequest):
             return await self._prompt_alone()
-        prompt = await parts.prompts.in_session(order.request, self._session, order.stream_id, place=self._place)
-        parts.leases.hold_turn(order.stream_id, self._session)
-        self._place = NO_PLACE
-        await self._reserve_context(prompt)
+        prompt = await parts.prompts.in_session(
+            order.request, self._session, order.stream_id, place=self._place, sizes=self._sizes
+        )
+        if not isinstance(self._place, Context):
+            parts.leases.hold_turn(order.stream_id, self._session)
+        self._place, self._sizes = NO_PLACE, None
+        # The context comes on top of what the request itself brought: it costs tokens too.
+        reserved = self.reserved_tokens
+        if reserved is not None and prompt.tokens is not None and prompt.tokens >= reserved:
+            await self._reserve_more(prompt.tokens + 1 - reserved)
         return prompt
 
     async def _prompt_alone(self) -> Prompt:
@@ -114,12 +129,8 @@ class Holding:
                 self._alone = prompts.stateless(order.request)
         return self._alone
 
-    async def _reserve_context(self, prompt: Prompt) -> None:
-        """The context comes on top of what the request itself brought: it costs tokens too."""
-        reserved = self.reserved_tokens
-        if reserved is None or prompt.tokens is None or prompt.tokens < reserved:
-            return
-        if not await self.extend(prompt.tokens + 1 - reserved):
+    async def _reserve_more(self, tokens: int) -> None:
+        if not await self.extend(tokens):
             raise RateLimitError("The session's context does not fit into this token window.", retry_after=1)
 
     async def extend(self, tokens: int, *, spare: bool = False) -> bool:
@@ -131,7 +142,8 @@ class Holding:
 
     async def _extend(self, reservation: Reservation, tokens: int, *, spare: bool) -> bool:
         extended = await self._parts.admission.extend(reservation, tokens, spare=spare)
-        self._reservation = extended or reservation
+        if extended is not None:
+            self._hold(extended)
         return extended is not None
 
     async def settle(self, outcome: Outcome, *, refund: bool) -> None:
@@ -146,7 +158,12 @@ class Holding:
             await self._settle_limits(outcome, refund=refund)
             await self._append(turn)
         else:
-            await self._settle_at_once(reservation, outcome, turn)
+            # Limits and session in one step, as nearly every turn ends.
+            try:
+                await self._parts.turnstile.leave(reservation, outcome.usage.total_tokens, *turn)
+            except StoreUnavailableError:
+                log.warning("limits not settled: Redis is away; the place frees itself with its lease")
+                self._keep(turn)
 
     async def _settle_limits(self, outcome: Outcome, *, refund: bool) -> None:
         if refund:
@@ -163,19 +180,12 @@ class Holding:
         tokens = await self._parts.prompts.turn_tokens(
             self._order.request.model,
             messages,
+            said_tokens=prompt.said_tokens,
             answer_tokens=outcome.answer_tokens,
         )
         if prompt.tokens is not None and self._alone_tokens:
             self._parts.contexts.note(session, max(prompt.tokens - self._alone_tokens, 0) + tokens)
         return session, Turn(self._order.stream_id, messages, tokens), prompt.system
-
-    async def _settle_at_once(self, reservation: Reservation, outcome: Outcome, said: Said) -> None:
-        """Limits and session in one step, as nearly every turn ends."""
-        try:
-            await self._parts.turnstile.leave(reservation, outcome.usage.total_tokens, *said)
-        except StoreUnavailableError:
-            log.warning("limits not settled: Redis is away; the place frees itself with its lease")
-            self._keep(said)
 
     async def _append(self, said: Said) -> None:
         try:

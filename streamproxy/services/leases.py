@@ -36,7 +36,7 @@ class _Unsaid:
 
 
 class LeaseKeeper:
-    """All that this worker's running streams hold, by stream id."""
+    """All that this worker's running streams hold, by stream id. *unsaid* is what sessions have to be told yet."""
 
     def __init__(self, admission: Admission, sessions: SessionStore, *, rebuild: bool) -> None:
         self._rebuild = rebuild
@@ -44,7 +44,7 @@ class LeaseKeeper:
         self._sessions = sessions
         self._reservations: dict[str, Reservation] = {}
         self._turns: dict[str, SessionRef] = {}
-        self._unsaid: dict[SessionRef, _Unsaid] = {}
+        self.unsaid: dict[SessionRef, _Unsaid] = {}
 
     def hold_place(self, stream_id: str, reservation: Reservation | None) -> None:
         if reservation is not None and reservation.ask.policy.streams:
@@ -59,16 +59,16 @@ class LeaseKeeper:
 
     def keep_turn(self, session: SessionRef, turn: Turn, system: Message | None) -> None:
         """A turn that Redis did not take: it is appended as soon as Redis is back. The oldest are forgotten first."""
-        self._unsaid.setdefault(session, _Unsaid()).turns.append((turn, system))
-        if len(self._unsaid) > MOST_UNSAID:
-            del self._unsaid[next(iter(self._unsaid))]
+        self.unsaid.setdefault(session, _Unsaid()).turns.append((turn, system))
+        if len(self.unsaid) > MOST_UNSAID:
+            del self.unsaid[next(iter(self.unsaid))]
 
     async def catch_up(self, session: SessionRef) -> None:
         """Append what the session missed while Redis was away; nothing happens while it still is.
 
         A session that Redis lost altogether is left to be rebuilt from the history, where these turns are too.
         """
-        missed = self._unsaid.get(session)
+        missed = self.unsaid.get(session)
         if missed is None:
             return
         try:
@@ -76,8 +76,8 @@ class LeaseKeeper:
                 await self._tell(session, missed.turns)
         except StoreUnavailableError:
             return
-        if not missed.turns and self._unsaid.get(session) is missed:
-            del self._unsaid[session]
+        if not missed.turns and self.unsaid.get(session) is missed:
+            del self.unsaid[session]
 
     async def _tell(self, session: SessionRef, turns: deque[tuple[Turn, Message | None]]) -> None:
         if turns and self._rebuild and await self._sessions.read(session) is None:
@@ -103,7 +103,7 @@ class LeaseKeeper:
             log.debug("leases not renewed: Redis is away")
             return
         began = monotonic()
-        for session in list(self._unsaid):
+        for session in list(self.unsaid):
             if monotonic() - began > RENEW_SECONDS / 2:
                 return
             await self.catch_up(session)

@@ -1,41 +1,43 @@
 """What is sent upstream: the request's messages alone, or behind the session's context, trimmed to fit.
 
-A session that Redis lost is rebuilt from the lasting history, as far as its turns followed each other
-within the time to live. While Redis is away sessions are read from there too, without their order.
+A session that Redis lost is rebuilt from the lasting history (``sessionhistory``). While Redis is away sessions are
+read from there too, without their order.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import groupby
+from dataclasses import dataclass
+from functools import partial
+from operator import methodcaller
 
 import msgspec
 
 from streamproxy.domain.ports import Ledger, SessionStore
-from streamproxy.domain.sessions import EMPTY, NO_PLACE, SYSTEM_ROLES, Context, Message, Place, Queued, SessionRef, Turn
-from streamproxy.domain.streams import HistoryMessage, Usage
+from streamproxy.domain.sessions import EMPTY, NO_PLACE, SYSTEM_ROLES, Context, Message, Place, Queued, SessionRef
+from streamproxy.domain.streams import Usage
 from streamproxy.domain.tokens import (
+    TOKENS_FOR_REPLY,
     TOKENS_PER_MESSAGE,
     TOKENS_PER_ROLE,
     SamplingCounter,
-    TokenCounter,
     TokenCounters,
     count_message,
-    count_messages,
+    message_sizes,
     message_text,
     sampled_length,
+    text_length,
 )
-from streamproxy.domain.truncation import Fitted, fit
+from streamproxy.domain.truncation import Fitted, fit, whole
 from streamproxy.errors import StoreUnavailableError
+from streamproxy.services.sessionhistory import SessionHistory
 from streamproxy.wire.chat import ChatRequest, Transcript
 from streamproxy.wire.plain import AnyRequest, PlainRequest
 
 log = logging.getLogger(__name__)
 
-# More history than this is never looked through for one session: the context is bounded anyway.
-REBUILD_MESSAGES = 200
+_role_of = methodcaller("get", "role")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +54,11 @@ class PromptPolicy:
     sessions_need_redis: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Prompt:
+class Prompt(msgspec.Struct, frozen=True):
     """*messages* go upstream; *said* is what this request adds to the conversation, untrimmed.
 
-    *system* is the system message in force. *left_out* counts the messages and token runs that did not fit.
+    *system* is the system message in force. *left_out* counts the messages and token runs that did not fit. *tokens*
+    is the size of *messages* as a prompt, *said_tokens* that of *said* as a part of one; None where nobody has counted.
     """
 
     messages: tuple[Message, ...]
@@ -64,14 +66,21 @@ class Prompt:
     system: Message | None = None
     left_out: int = 0
     tokens: int | None = None
+    said_tokens: int | None = None
+
+    def counted(self, tokens: int) -> Prompt:
+        """The same, when somebody has counted its size."""
+        return Prompt(self.messages, self.said, self.system, self.left_out, tokens, self.said_tokens)
 
     def sent(self) -> Prompt:
         """What is still needed while the answer runs: a context may be half a megabyte, and streams run for minutes."""
-        return self if self.tokens is None else replace(self, messages=())
+        if self.tokens is None:
+            return self
+        return Prompt((), self.said, self.system, self.left_out, self.tokens, self.said_tokens)
 
 
 class Prompts:
-    """Makes prompts of requests."""
+    """Makes prompts of requests. *counter* finds what counts the tokens of a model's texts."""
 
     def __init__(
         self,
@@ -84,9 +93,9 @@ class Prompts:
     ) -> None:
         self.policy = policy
         self._sessions = sessions
-        self._ledger = ledger
+        self._history = SessionHistory(ledger, sessions, size=self.turn_tokens, ttl=policy.ttl_seconds, clock=clock)
         self._counters = counters
-        self._clock = clock
+        self.counter = counters.counter
 
     def stateless(self, request: AnyRequest) -> Prompt:
         """The request as it is. What it says anew stands behind the last answer it quotes."""
@@ -99,32 +108,58 @@ class Prompts:
 
         ContextLengthError when even that is too long.
         """
-        systems = [m for m in request.messages if m.get("role") in SYSTEM_ROLES]
-        others = [m for m in request.messages if m.get("role") not in SYSTEM_ROLES]
+        systems, others = _by_role(request.messages)
         system = systems[0] if systems else None
         fitted = await self._fit(request, EMPTY, said=(*systems[1:], *others), system=system)
         return Prompt(fitted.messages, _newest(request.messages), system, fitted.left_out, fitted.tokens)
 
     async def in_session(
-        self, request: ChatRequest, ref: SessionRef, turn_id: str, *, place: Place = NO_PLACE
+        self,
+        request: ChatRequest,
+        ref: SessionRef,
+        turn_id: str,
+        *,
+        place: Place = NO_PLACE,
+        sizes: Sequence[int] | None = None,
     ) -> Prompt:
         """Enter the session, at *place*, and put its context first. Whoever called must append or leave.
 
-        SessionBusyError after the wait bound, ContextLengthError when what may not be cut is too long.
+        *sizes* of the request's messages are counted where they are not known. SessionBusyError after the wait bound,
+        ContextLengthError when what may not be cut is too long.
         """
-        context = await self._context(ref, turn_id, request.model, place)
-        own_system = [m for m in request.messages if m.get("role") in SYSTEM_ROLES]
-        said = tuple(m for m in request.messages if m.get("role") not in SYSTEM_ROLES)
-        system = own_system[0] if own_system else context.system
-        fitted = await self._fit(request, context, said=(*own_system[1:], *said), system=system)
-        return Prompt(fitted.messages, said, system, fitted.left_out, fitted.tokens)
+        entered = place if isinstance(place, Context) else await self._entered(ref, turn_id, place)
+        if entered is not None and (entered.turns or entered.system):
+            context = entered
+        else:
+            context = EMPTY
+            if self.policy.rebuild:
+                context = await self._history.context(ref, request.model, put_back=entered is not None)
+        if sizes is None:
+            sizes = await self.sizes(request.model, request.messages)
+        said = new = request.messages
+        tokens = sum(sizes)
+        said_tokens: int | None = tokens
+        system = context.system
+        if not SYSTEM_ROLES.isdisjoint(map(_role_of, said)):
+            (system, *more), said = _by_role(said)
+            new, said_tokens = (*more, *said), None
+        elif system is not None:
+            tokens += count_message(system, await self.counter(request.model))
+        fitted = whole(context, new, system=system, tokens=tokens, **self._bounds(request))
+        if fitted is None:
+            fitted = await self._fit(request, context, said=new, system=system)
+        return Prompt(fitted.messages, said, system, fitted.left_out, fitted.tokens, said_tokens)
+
+    async def sizes(self, model: str, messages: Sequence[Message]) -> Sequence[int]:
+        """What each of *messages* costs inside a prompt, in tokens."""
+        counter = await self.counter(model)
+        return await self._counters.off_loop(text_length(messages), partial(message_sizes, messages, counter))
 
     async def tokens(self, request: AnyRequest, prompt: Prompt) -> int:
         """The prompt's size in tokens, counted if nobody had to before."""
         if prompt.tokens is not None:
             return prompt.tokens
-        counter = await self._counters.counter(request.model)
-        return await self._counters.off_loop(prompt.messages, lambda: count_messages(prompt.messages, counter))
+        return TOKENS_FOR_REPLY + sum(await self.sizes(request.model, prompt.messages))
 
     async def usage(self, request: AnyRequest, prompt: Prompt | None, transcript: Transcript | None) -> Usage:
         """As the upstream reported it, else counted and flagged. Nothing was used where nothing was answered."""
@@ -143,54 +178,54 @@ class Prompts:
             estimated=True,
         )
 
-    async def counter(self, model: str) -> TokenCounter:
-        """What counts the tokens of *model*'s texts."""
-        return await self._counters.counter(model)
-
     async def text_tokens(self, model: str, text: str) -> int:
         """The size of *text* in tokens, exactly."""
-        counter = await self._counters.counter(model)
+        counter = await self.counter(model)
         return await self._counters.off_loop(text, lambda: counter.count(text))
 
     async def answer_tokens(self, model: str, text: str) -> int:
         """The size of an answer in tokens; of a very long one about its size."""
-        counter = SamplingCounter(await self._counters.counter(model))
+        counter = SamplingCounter(await self.counter(model))
         return await self._counters.off_loop(sampled_length((text,)), lambda: counter.count(text))
 
-    async def turn_tokens(self, model: str, messages: Sequence[Message], *, answer_tokens: int | None = None) -> int:
+    async def turn_tokens(
+        self,
+        model: str,
+        messages: Sequence[Message],
+        *,
+        said_tokens: int | None = None,
+        answer_tokens: int | None = None,
+    ) -> int:
         """The size of a turn as it will be sent again; about its size where it is very long.
 
-        Where the *answer_tokens* of its last message are known they are not counted.
+        Not counted is what is known: *answer_tokens*, those of the last message's text, and *said_tokens*, the size
+        of the others.
         """
         if answer_tokens is not None:
-            messages, known = messages[:-1], TOKENS_PER_MESSAGE + TOKENS_PER_ROLE + answer_tokens
-            return known + await self.turn_tokens(model, messages)
-        counter = SamplingCounter(await self._counters.counter(model))
+            known = TOKENS_PER_MESSAGE + TOKENS_PER_ROLE + answer_tokens
+            return known + (await self.turn_tokens(model, messages[:-1]) if said_tokens is None else said_tokens)
+        if said_tokens is not None:
+            return said_tokens + await self.turn_tokens(model, messages[-1:])
+        counter = SamplingCounter(await self.counter(model))
         effort = sampled_length(map(message_text, messages))
         return await self._counters.off_loop(effort, lambda: sum(count_message(m, counter) for m in messages))
 
     async def _fit(
         self, request: ChatRequest, context: Context, *, said: Sequence[Message], system: Message | None
     ) -> Fitted:
-        policy = self.policy
-        window = policy.windows.get(request.model, policy.default_window)
-        budget = window - min(request.reply_tokens or policy.reply_reserve, window // 2)
-        counter = await self._counters.counter(request.model)
+        counter = await self.counter(request.model)
         return await self._counters.off_loop(
             # Only what has to be counted: a turn that was rebuilt from history comes without its size.
             (*said, *(m for turn in context.turns if not turn.tokens for m in turn.messages)),
-            lambda: fit(
-                context, said, system=system, budget=budget, context_budget=policy.context_tokens, counter=counter
-            ),
+            partial(fit, context, said, system=system, counter=counter, **self._bounds(request)),
         )
 
-    async def _context(self, ref: SessionRef, turn_id: str, model: str, place: Place) -> Context:
-        context = place if isinstance(place, Context) else await self._entered(ref, turn_id, place)
-        if context is not None and (context.turns or context.system):
-            return context
-        if not self.policy.rebuild:
-            return EMPTY
-        return await self._rebuilt(ref, model, put_back=context is not None)
+    def _bounds(self, request: ChatRequest) -> dict[str, int]:
+        """What the model's window leaves for the prompt, and what the settings leave for its earlier turns."""
+        policy = self.policy
+        window = policy.windows.get(request.model, policy.default_window)
+        budget = window - min(request.reply_tokens or policy.reply_reserve, window // 2)
+        return {"budget": budget, "context_budget": policy.context_tokens}
 
     async def _entered(self, ref: SessionRef, turn_id: str, place: Queued) -> Context | None:
         """The context as Redis has it; None where Redis did not say."""
@@ -201,49 +236,14 @@ class Prompts:
                 raise
             return None
 
-    async def _rebuilt(self, ref: SessionRef, model: str, *, put_back: bool) -> Context:
-        """*put_back* only by who is inside and has found the session empty: behind a living one old turns would count
-        as new."""
-        try:
-            history = await self._ledger.history(ref.principal_id, session_id=ref.session_id, limit=REBUILD_MESSAGES)
-        except StoreUnavailableError:
-            log.warning("a session starts empty: its history cannot be read")
-            return EMPTY
-        fresh = _within_ttl(history, self._clock(), self.policy.ttl_seconds)
-        if not fresh:
-            return EMPTY
-        messages = [msgspec.json.decode(row.message) for row in fresh]
-        systems = [m for m in messages if m.get("role") in SYSTEM_ROLES]
-        system = systems[-1] if systems else None
-        turns = []
-        for stream_id, rows in groupby(zip(fresh, messages, strict=True), key=lambda pair: pair[0].stream_id):
-            said = tuple(m for _, m in rows if m.get("role") not in SYSTEM_ROLES)
-            turns.append(Turn(stream_id, said, await self.turn_tokens(model, said)))
-        if put_back:
-            await self._restore(ref, turns, system)
-        return Context(system, tuple(turns))
 
-    async def _restore(self, ref: SessionRef, turns: Sequence[Turn], system: Message | None) -> None:
-        """Put rebuilt turns back, so that the next request finds them without SQL."""
-        try:
-            for turn in turns:
-                await self._sessions.append(ref, turn, system)
-        except StoreUnavailableError:
-            log.debug("a rebuilt session is not put back: Redis is away")
+def _by_role(messages: Sequence[Message]) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
+    """The system messages, and the others."""
+    systems = tuple(m for m in messages if m.get("role") in SYSTEM_ROLES)
+    return systems, tuple(m for m in messages if m.get("role") not in SYSTEM_ROLES)
 
 
 def _newest(messages: Sequence[Message]) -> tuple[Message, ...]:
-    answers = [i for i, m in enumerate(messages) if m.get("role") == "assistant"]
-    newest = messages[answers[-1] + 1 :] if answers else messages
-    return tuple(m for m in newest if m.get("role") not in SYSTEM_ROLES)
-
-
-def _within_ttl(history: Sequence[HistoryMessage], now: float, ttl: float) -> list[HistoryMessage]:
-    """The newest rows whose turns followed each other within the time to live, oldest first."""
-    kept: list[HistoryMessage] = []
-    for row in reversed(history):
-        if now - row.created > ttl:
-            break
-        kept.append(row)
-        now = row.created
-    return kept[::-1]
+    roles = [*map(_role_of, messages)]
+    start = len(roles) - roles[::-1].index("assistant") if "assistant" in roles else 0
+    return tuple(m for m, role in zip(messages[start:], roles[start:], strict=True) if role not in SYSTEM_ROLES)

@@ -127,7 +127,7 @@ class LocalLimits:
         if held is None or any(look.wait() for look in looks):
             return None
         held.taken += [look.take() for look in looks]
-        held.reservation = replace(reservation, ask=replace(ask, tokens=ask.tokens + tokens))
+        held.reservation = Reservation(ask.of(ask.tokens + tokens), reservation.stamps, local=reservation.local)
         return held.reservation
 
     async def settle(self, reservation: Reservation, tokens: int) -> None:

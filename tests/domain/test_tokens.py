@@ -15,6 +15,7 @@ from streamproxy.domain.tokens import (
     SamplingCounter,
     count_message,
     count_messages,
+    message_sizes,
     message_text,
     sampled_length,
     text_length,
@@ -88,6 +89,28 @@ def test_a_prompt_costs_what_the_api_reports(encoding: str, reported: int) -> No
 def test_all_text_that_a_model_reads_is_seen(message: Message, read: str) -> None:
     assert message_text(message) == read
     assert text_length([message]) == len(read.replace("\n", ""))
+
+
+@pytest.mark.parametrize(
+    "unusual",
+    [
+        {"role": "user", "content": "abc", "name": "me"},
+        {"role": "user", "content": [{"type": "text", "text": "abc"}]},
+        {"role": "assistant", "content": None},
+        {"role": "user", "name": "me"},
+        {"content": "abc", "name": "me"},
+        {"content": "abc"},
+        {},
+    ],
+)
+def test_messages_together_are_as_large_as_each_by_itself(unusual: Message) -> None:
+    """All of role and text, and with one among them that is not: counted for the first time and again."""
+    counter = EncodingCounter(read_encoding("cl100k_base", SHIPPED))
+    usual: list[Message] = [{"role": "user", "content": "How are you?"}, {"role": "assistant", "content": "Fine."}]
+    for messages in (usual, [*usual, unusual], [unusual, usual[0]], []):
+        for _ in range(2):
+            assert message_sizes(messages, counter) == [count_message(m, counter) for m in messages]
+        assert text_length(messages) == sum(text_length([m]) for m in messages)
 
 
 def test_a_picture_costs_its_fixed_price() -> None:

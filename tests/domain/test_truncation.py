@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from streamproxy.domain.sessions import EMPTY, Context, Message, Turn
 from streamproxy.domain.tokens import TOKENS_FOR_REPLY, count_message, count_messages
-from streamproxy.domain.truncation import LEAST_TOKENS, Fitted, fit
+from streamproxy.domain.truncation import LEAST_TOKENS, Fitted, fit, whole
 from streamproxy.errors import ContextLengthError
 from streamproxy.tokenizer import SHIPPED, EncodingCounter, read_encoding
 
@@ -297,9 +297,32 @@ def test_the_same_comes_out_for_the_same(
     assert try_fit(context, new, budget, context_budget) == try_fit(context, new, budget, context_budget)
 
 
+NEWEST = st.sampled_from([[user("one"), answer("two"), user("three")], [result(0), user("and?")], []])
+
+
+@given(conversations(), NEW | NEWEST, BUDGETS, BUDGETS, st.integers(0, 3))
+def test_what_the_sum_says_fits_is_what_the_closer_look_makes_of_it(
+    context: Context, new: list[Message], budget: int, context_budget: int, unknown: int
+) -> None:
+    """Also where a call is gone, where the newest answers one, and where a turn's size is not known."""
+    unsized = (Turn(t.id, t.messages, t.tokens if int(t.id) != unknown else 0) for t in context.turns)
+    for turns in (context.turns, context.turns[1:], tuple(unsized)):
+        some = Context(context.system, turns)
+        tokens = size([*([context.system] if context.system else []), *new])
+        at_once = whole(some, new, system=context.system, tokens=tokens, budget=budget, context_budget=context_budget)
+        assert at_once in (None, try_fit(some, new, budget, context_budget))
+
+
 @given(conversations(), NEW)
 def test_a_conversation_that_fits_exactly_is_whole(context: Context, new: list[Message]) -> None:
     earlier = [m for t in context.turns for m in t.messages]
-    whole = (*([context.system] if context.system else []), *earlier, *new)
-    budget, context_budget = count_messages(whole, Letters()), size(earlier)
-    assert fitted(context, *new, budget=budget, context_budget=context_budget) == Fitted(whole, 0, budget)
+    everything = (*([context.system] if context.system else []), *earlier, *new)
+    budget, context_budget = count_messages(everything, Letters()), size(earlier)
+    expected = Fitted(everything, 0, budget)
+    assert fitted(context, *new, budget=budget, context_budget=context_budget) == expected
+    tokens = size([*everything[: len(everything) - len(earlier) - len(new)], *new])
+    bounds = {"budget": budget, "context_budget": context_budget}
+    assert whole(context, new, system=context.system, tokens=tokens, **bounds) == expected
+    for bound, most in bounds.items():
+        tighter = {**bounds, bound: most - 1}
+        assert whole(context, new, system=context.system, tokens=tokens, **tighter) is None

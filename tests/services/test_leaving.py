@@ -20,6 +20,7 @@ from streamproxy.services.admission import Admission, OnRedisDown
 from streamproxy.services.exchange import Exchange
 from streamproxy.services.holding import Holding
 from streamproxy.services.order import Interruption, Running
+from streamproxy.services.prompt import Prompt
 from streamproxy.stores.redis.connect import RedisLink, open_redis
 from streamproxy.stores.redis.limits import RedisLimits
 from tests.support.redis_server import RedisServer
@@ -95,7 +96,7 @@ async def test_who_leaves_while_more_tokens_are_asked_for_gives_them_back(link: 
     limits, scope = LateLimits(link), uuid4().hex
     limits.arrives.set()
     parts = parts_of(limits, LimitPolicy(tokens=(Window(1000, 60),)))
-    parts.prompts = SimpleNamespace(stateless=lambda _request: None, tokens=_ten)
+    parts.prompts = SimpleNamespace(stateless=lambda _request: Prompt((), ()), tokens=_ten)
     parts.leases.release = lambda _stream_id: None
     parts.reply_reserve = 100
     holding = Holding(parts, order_of(scope, "req_1"))

@@ -11,8 +11,9 @@ import msgspec
 import pytest
 from tornado.ioloop import IOLoop
 
-from streamproxy.domain.sessions import NO_PLACE, Context, Queued, SessionRef
+from streamproxy.domain.sessions import NO_PLACE, Context, Queued, SessionRef, Turn
 from streamproxy.domain.streams import HistoryMessage
+from streamproxy.domain.tokens import count_message, count_messages
 from streamproxy.errors import StoreUnavailableError
 from streamproxy.services.prompt import Prompt, PromptPolicy, Prompts
 from streamproxy.stores.redis.connect import RedisLink, open_redis
@@ -34,6 +35,36 @@ def test_a_context_is_let_go_once_it_was_sent() -> None:
 def test_messages_that_nobody_has_counted_may_have_to_be() -> None:
     prompt = Prompt((QUESTION,), (QUESTION,))
     assert prompt.sent() is prompt
+
+
+@pytest.mark.parametrize("own", ["", "You are brief."])
+@pytest.mark.parametrize("window", [8192, 45], ids=["whole", "cut"])
+async def test_a_turn_is_as_large_as_its_messages_whoever_counts_them(link: RedisLink, own: str, window: int) -> None:
+    """With its own system message and with the session's, with sizes known before and without, whole and cut."""
+    ref = SessionRef("u_1", uuid4().hex)
+    sessions = RedisSessions(link, ttl_seconds=60, max_tokens=1000)
+    said = ({"role": "user", "content": "Hello " * 8}, {"role": "assistant", "content": "Hi " * 8})
+    policy = PromptPolicy({}, window, 10, 4000, 1800, 1, rebuild=False, sessions_need_redis=False)
+    prompts = Prompts(policy, sessions=sessions, ledger=Any, counters=Tokenizer(), clock=lambda: 0.0)  # type: ignore[arg-type]
+    asked = [*([{"role": "system", "content": own}] if own else []), QUESTION]
+    request = parse_request(msgspec.json.encode({"model": "gpt-4o", "messages": asked}))
+    counter = await prompts.counter("gpt-4o")
+    size = sum(count_message(message, counter) for message in said)
+    await sessions.append(ref, Turn("st_1", said, size), {"role": "system", "content": "Be kind."})
+    sizes = await prompts.sizes(request.model, request.messages)
+    assert sizes == [count_message(message, counter) for message in asked]
+    for turn_id, known in (("st_2", sizes), ("st_3", None)):
+        prompt = await prompts.in_session(request, ref, turn_id, place=NO_PLACE, sizes=known)
+        await sessions.leave(ref, turn_id)
+        kept = said if window > 45 else ()
+        assert prompt.messages == ({"role": "system", "content": own or "Be kind."}, *kept, QUESTION)
+        assert (prompt.said, prompt.left_out) == ((QUESTION,), 0 if kept else 2)
+        assert prompt.tokens == count_messages(prompt.messages, counter)
+        answered = (*prompt.said, {"role": "assistant", "content": "Now."})
+        turn = await prompts.turn_tokens("gpt-4o", answered, said_tokens=prompt.said_tokens)
+        assert turn == sum(count_message(message, counter) for message in answered)
+        reported = await prompts.turn_tokens("gpt-4o", answered, said_tokens=prompt.said_tokens, answer_tokens=70)
+        assert reported == sizes[-1] + 4 + 70
 
 
 class UnheardSessions(RedisSessions):

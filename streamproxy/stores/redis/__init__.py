@@ -34,6 +34,8 @@ that no session or request id can spell another key.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from streamproxy.domain.sessions import SessionRef
 
 KEY_STATES = "sp:{keys}:states"
@@ -46,12 +48,27 @@ def limit_key(scope: str, kind: str, place: str) -> str:
     return f"sp:{{{scope}}}:{kind}:{place}"
 
 
+def limit_ending(kind: str, place: str) -> str:
+    """What the key of one limit ends with, the same in every scope."""
+    return f":{kind}:{place}"
+
+
+def limit_keys(scope: str, endings: Iterable[str]) -> Iterator[str]:
+    """The keys of several limits."""
+    return map(f"sp:{{{scope}}}".__add__, endings)
+
+
 def places_key(scope: str) -> str:
     return f"sp:{{{scope}}}:places"
 
 
 def request_key(scope: str, request_id: str) -> str:
     return f"sp:{{{scope}}}:request:{request_id}"
+
+
+def request_keys(scope: str, request_id: str) -> tuple[str, str]:
+    """What every step of a request through the limits touches: what it took, the running places."""
+    return f"sp:{{{scope}}}:request:{request_id}", f"sp:{{{scope}}}:places"
 
 
 def probe_key(key_id: str) -> str:

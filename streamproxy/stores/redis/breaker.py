@@ -18,12 +18,15 @@ CALM_SECONDS = 10.0
 
 
 class Breaker:
-    """Says whether a call may be tried. *clock* is monotonic seconds."""
+    """Says whether a call may be tried. *clock* is monotonic seconds.
+
+    *failures* since the last answer. While there are none every call may be tried, and an answer need not be reported.
+    """
 
     def __init__(self, *, clock: Callable[[], float], failures: int = 3) -> None:
         self._clock = clock
         self._allowed_failures = failures
-        self._failures = 0
+        self.failures = 0
         self._opened_at: float | None = None
         self._closed_at = float("-inf")
         self._pause = FIRST_PAUSE
@@ -33,11 +36,6 @@ class Breaker:
     def closed(self) -> bool:
         """True while calls pass freely; half open is not closed."""
         return self._opened_at is None
-
-    @property
-    def untroubled(self) -> bool:
-        """True while the last call that ended was answered."""
-        return not self._failures
 
     def admit(self) -> bool:
         """Whether this call may be tried. An admitted call must report how it ended."""
@@ -51,14 +49,14 @@ class Breaker:
     def succeeded(self) -> None:
         if self._opened_at is not None:
             self._closed_at = self._clock()
-        self._failures = 0
+        self.failures = 0
         self._opened_at = None
         self._probing = False
 
     def failed(self, *, silent: bool = False) -> None:
         """*silent*: the server answered nobody while this call waited, so that the next would wait in vain too."""
-        self._failures += self._allowed_failures if silent else 1
-        if self._failures >= self._allowed_failures:
+        self.failures += self._allowed_failures if silent else 1
+        if self.failures >= self._allowed_failures:
             self._open()
         self._probing = False
 

@@ -53,6 +53,7 @@ class RedisLink:
         watch: Callable[[str], None] = lambda _event: None,
     ) -> None:
         self._server = server
+        self._piped = server.piped
         self._watch = watch
         # In memory there is no server to wait for: a busy loop is no reason to give up.
         self._timeout = timeout_seconds if server.remote else None
@@ -67,20 +68,32 @@ class RedisLink:
     @property
     def ordered(self) -> bool:
         """Whether steps are taken in the order they were sent, also those that nobody waits for any more."""
-        return self._server.bounded
+        return self._piped is not None
 
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         """Run one script and return its answer as Redis gives it (bytes, ints, lists)."""
-        return await self._guarded(_run, (script, keys, args))
+        if self._piped is None or self._breaker.failures > 0:
+            return await self._guarded(_run, (script, keys, args))
+        # A good day on our own connection, which bounds its calls: as ``_guarded`` does, without what is for bad days.
+        answers = self._answers
+        try:
+            answer = await self._piped.send(("EVALSHA", script.sha, len(keys), *keys, *args))
+        except NoScriptError:
+            return await self._guarded(_run, (script, keys, args))
+        except FAILURES as error:
+            raise self._failed(error, answers) from error
+        self._answers += 1
+        if self._breaker.failures:
+            self._recovered()
+        return answer
 
-    async def run_through(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
+    def run_through(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Awaitable[Any]:
         """As ``run``, for a step that the caller may have to take back: who is cancelled goes on when it is over.
 
         A step still on its way could be taken after the one that takes it back.
         """
-        if self.ordered:
-            return await self.run(script, keys, args)
-        return await uninterrupted(self.run(script, keys, args))
+        step = self.run(script, keys, args)
+        return step if self.ordered else uninterrupted(step)
 
     async def run_many(self, calls: Sequence[Call]) -> list[Any]:
         """Run several scripts in one round trip (one a node in a cluster), each atomic by itself."""
@@ -103,34 +116,34 @@ class RedisLink:
             raise StoreUnavailableError("The shared store is away.", retry_after=1)
         answers = self._answers
         try:
-            if self._server.bounded:
+            if self._piped is not None:
                 answer = await step(self._server.client, what)
             else:
                 async with Patience(self._timeout), self._places:
                     answer = await step(self._server.client, what)
         except FAILURES as error:
-            self._failed(error, silent=isinstance(error, TimeoutError) and answers == self._answers)
-            raise StoreUnavailableError("The shared store does not answer.", retry_after=1) from error
+            raise self._failed(error, answers) from error
         except BaseException:
             self._breaker.abandoned()
             raise
-        self._succeeded()
+        self._answers += 1
+        if self._breaker.failures:
+            self._recovered()
         return answer
 
-    def _failed(self, error: Exception, *, silent: bool) -> None:
+    def _failed(self, error: Exception, answers: int) -> StoreUnavailableError:
+        """What to raise for a call that failed, and before which there had been so many *answers*."""
         was_available = self.available
-        self._breaker.failed(silent=silent)
+        self._breaker.failed(silent=isinstance(error, TimeoutError) and answers == self._answers)
         self._watch("failed")
         if was_available and not self.available:
             self._watch("opened")
             # Only the kind of error: the text of some quotes the refused command, AUTH with its password included.
             kind = type(error).__name__
             log.warning("Redis is away (%s); the settings say how requests go on without it", kind)
+        return StoreUnavailableError("The shared store does not answer.", retry_after=1)
 
-    def _succeeded(self) -> None:
-        self._answers += 1
-        if self._breaker.untroubled:
-            return
+    def _recovered(self) -> None:
         was_available = self.available
         self._breaker.succeeded()
         if not was_available:

@@ -7,30 +7,43 @@ Stamps are the store's own marks inside a reservation: a ring's is the time of i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
-from streamproxy.domain.limits import DayQuota, Limit, LimitPolicy, Reservation, Standing, halved
-from streamproxy.stores.redis import limit_key
+import msgspec
+
+from streamproxy.domain.limits import DayQuota, Limit, LimitPolicy, Standing, halved
+from streamproxy.stores.redis import limit_ending, limit_key
 
 MICROSECONDS = 1_000_000
 # Buckets a token window is counted in: what left the window may count for up to one bucket longer.
 BUCKETS = 60
 
 
-@dataclass(frozen=True, slots=True)
-class Count:
-    """One limit of a policy as it is counted. *place* of a day is completed by the day's start."""
+class Correction(msgspec.Struct, frozen=True):
+    """A change of one count: *amount* at *where*, or the entry *where* removed from a ring."""
+
+    key: str
+    kind: str
+    where: str
+    amount: int
+
+
+class Count(msgspec.Struct, frozen=True):
+    """One limit of a policy as it is counted. *window* is the place of a window's count; a day's is by its start."""
 
     unit: str
     kind: str
     limit: Limit
     nth: int
+    window: str | None
 
-    def key(self, scope: str, day_start: int | str) -> str:
-        length = day_start if isinstance(self.limit, DayQuota) else self.limit.seconds
-        return limit_key(scope, self.kind, f"{length}.{self.nth}" if self.nth else str(length))
+    def place(self, day_start: int | str) -> str:
+        """The last part of its key's name."""
+        return self.window or _numbered(day_start, self.nth)
+
+    def correction(self, scope: str, day_start: int | str, where: str, amount: int) -> Correction:
+        return Correction(limit_key(scope, self.kind, self.place(day_start)), self.kind, where, amount)
 
     def arguments(self, day: tuple[int, int]) -> tuple[str | int, ...]:
         """kind, count and two numbers, as ``reserve.lua`` reads them."""
@@ -40,9 +53,9 @@ class Count:
         width = max(MICROSECONDS, -(-window // BUCKETS)) if self.kind == "cells" else 0
         return self.kind, self.limit.count, window, width
 
-    def standing(self, remaining: int, reset: int, day: tuple[int, int]) -> Standing:
-        length = day[1] - day[0] if isinstance(self.limit, DayQuota) else self.limit.seconds
-        return Standing(self.unit, self.limit.count, remaining, length, max(0, reset) / MICROSECONDS)
+    def seconds(self, day: tuple[int, int]) -> int:
+        """How long it is counted over."""
+        return day[1] - day[0] if isinstance(self.limit, DayQuota) else self.limit.seconds
 
     @property
     def refused_by(self) -> str:
@@ -50,20 +63,25 @@ class Count:
 
 
 class Plan:
-    """How the limits of one policy are counted, in its order, requests before tokens."""
+    """How the limits of one policy are counted on one day, in its order, requests before tokens.
 
-    def __init__(self, policy: LimitPolicy) -> None:
+    *day* is from an epoch second to before another. Made once a day; a request only fills in who asks.
+    """
+
+    def __init__(self, policy: LimitPolicy, day: tuple[int, int]) -> None:
         self.policy = policy
+        self.day = day
         self.counts = tuple(_counts(policy))
-        self._day: tuple[int, int] | None = None
-        self._arguments: tuple[str | int, ...] = ()
+        self.endings = tuple(limit_ending(count.kind, count.place(day[0])) for count in self.counts)
+        # What ``reserve.lua`` reads of all of them.
+        self.arguments = tuple(argument for count in self.counts for argument in count.arguments(day))
+        self._units = tuple(count.unit for count in self.counts)
+        self._most = tuple(count.limit.count for count in self.counts)
+        self._seconds = tuple(count.seconds(day) for count in self.counts)
 
-    def arguments(self, day: tuple[int, int]) -> tuple[str | int, ...]:
-        """What ``reserve.lua`` reads of all of them, in the *day* from that epoch second to before that one."""
-        if day != self._day:
-            self._day = day
-            self._arguments = tuple(argument for count in self.counts for argument in count.arguments(day))
-        return self._arguments
+    def standings(self, remaining: Iterable[int], resets: Iterable[float]) -> tuple[Standing, ...]:
+        """Where each limit stands. *resets* are in seconds."""
+        return tuple(map(Standing, self._units, self._most, remaining, self._seconds, resets))
 
     @cached_property
     def of_tokens(self) -> LimitPolicy:
@@ -76,17 +94,17 @@ class Plan:
         return LimitPolicy(tokens=tuple(halved(limit) for limit in self.policy.tokens))
 
 
-# Policies are few and live as long as the worker: known by what they are, for hashing one hashes all of its limits.
-_plans: dict[int, Plan] = {}
+_plans: dict[LimitPolicy, Plan] = {}
+# Policies are few, and come out of settings; those of keys may be changed while the worker lives.
 _MOST_PLANS = 256
 
 
-def plan_of(policy: LimitPolicy) -> Plan:
-    plan = _plans.get(id(policy))
-    if plan is None or plan.policy is not policy:
+def plan_of(policy: LimitPolicy, day: tuple[int, int]) -> Plan:
+    plan = _plans.get(policy)
+    if plan is None or plan.day != day:
         if len(_plans) >= _MOST_PLANS:
             _plans.clear()
-        plan = _plans[id(policy)] = Plan(policy)
+        plan = _plans[policy] = Plan(policy, day)
     return plan
 
 
@@ -95,55 +113,56 @@ def _counts(policy: LimitPolicy) -> Iterator[Count]:
     for unit, window_kind, limits in (("requests", "ring", policy.requests), ("tokens", "cells", policy.tokens)):
         for limit in limits:
             kind, length = (f"{unit}-day", 0) if isinstance(limit, DayQuota) else (window_kind, limit.seconds)
-            yield Count(unit, kind, limit, seen[kind, length])
+            nth = seen[kind, length]
+            yield Count(unit, kind, limit, nth, _numbered(length, nth) if length else None)
             seen[kind, length] += 1
 
 
-@dataclass(frozen=True, slots=True)
-class Correction:
-    """A change of one count: *amount* at *where*, or the entry *where* removed from a ring."""
-
-    key: str
-    kind: str
-    where: str
-    amount: int
+def _numbered(length: int | str, nth: int) -> str:
+    return f"{length}.{nth}" if nth else str(length)
 
 
-def given_back(reservation: Reservation) -> list[Correction]:
-    """Everything a reservation took, to be removed."""
+def given_back(counts: Sequence[Count], scope: str, stamps: Sequence[str]) -> list[Correction]:
+    """Everything that was taken, to be removed."""
     return [
-        correction
-        for count, stamp in _stamped(reservation)
-        for correction in _removal(count, reservation.ask.scope, stamp)
+        correction for count, stamp in zip(counts, stamps, strict=False) for correction in _removal(count, scope, stamp)
     ]
 
 
 def _removal(count: Count, scope: str, stamp: str) -> Iterator[Correction]:
     if count.kind == "ring":
-        yield Correction(count.key(scope, 0), count.kind, stamp, 1)
+        yield count.correction(scope, 0, stamp, 1)
         return
     for where, taken in _parts(stamp):
-        yield Correction(count.key(scope, where), count.kind, where, -taken)
+        yield count.correction(scope, where, where, -taken)
 
 
-def corrected(reservation: Reservation, tokens: int) -> list[Correction]:
-    """What changes the tokens a reservation took into *tokens*, in the buckets where they were taken."""
+def corrected(counts: Sequence[Count], scope: str, stamps: Sequence[str], tokens: int) -> list[Correction]:
+    """What changes the tokens that were taken into *tokens*, in the buckets where they were taken."""
     corrections = []
-    for count, stamp in _stamped(reservation):
+    # Without stamps (repeated after Redis forgot what was taken) nothing is corrected.
+    for count, stamp in zip(counts, stamps, strict=False):
         if count.unit == "tokens":
-            for where, amount in _differences(_parts(stamp), tokens):
-                corrections.append(Correction(count.key(reservation.ask.scope, where), count.kind, where, amount))
+            for where, amount in _differences(stamp, tokens):
+                corrections.append(count.correction(scope, where, where, amount))
     return corrections
 
 
-def _differences(parts: Sequence[tuple[str, int]], tokens: int) -> Iterator[tuple[str, int]]:
+def _differences(stamp: str, tokens: int) -> list[tuple[str, int]]:
     """Too few: the rest counts in the newest bucket. Too many: the newest give back first."""
-    difference = tokens - sum(taken for _, taken in parts)
-    for where, taken in reversed(parts):
-        step = max(difference, -taken)
+    if "," not in stamp:
+        where, _, taken = stamp.partition(":")
+        difference = tokens - int(taken)
+        return [(where, difference)] if difference else []
+    parts = _parts(stamp)
+    difference = tokens - sum(amount for _, amount in parts)
+    steps = []
+    for where, amount in reversed(parts):
+        step = max(difference, -amount)
         if step:
-            yield where, step
+            steps.append((where, step))
         difference -= step
+    return steps
 
 
 def joined(stamp: str, more: str) -> str:
@@ -152,11 +171,6 @@ def joined(stamp: str, more: str) -> str:
     for where, taken in _parts(more):
         parts[where] = parts.get(where, 0) + taken
     return ",".join(f"{where}:{taken}" for where, taken in parts.items())
-
-
-def _stamped(reservation: Reservation) -> Iterator[tuple[Count, str]]:
-    # A reservation without stamps (repeated after Redis forgot it) corrects nothing.
-    return zip(plan_of(reservation.ask.policy).counts, reservation.stamps, strict=False)
 
 
 def _parts(stamp: str) -> list[tuple[str, int]]:

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from streamproxy.domain.limits import Ask, Decision, Reservation, day_bounds
-from streamproxy.stores.redis import places_key, request_key
+from streamproxy.stores.redis import limit_keys, places_key, request_key, request_keys
 from streamproxy.stores.redis.connect import Call, RedisLink
 from streamproxy.stores.redis.counts import (
     MICROSECONDS,
     Correction,
+    Plan,
     corrected,
     given_back,
     joined,
@@ -40,7 +40,7 @@ class RedisLimits:
         self._zone = zone
         self._lease = round(lease_seconds * MICROSECONDS)
         # First and last-exclusive epoch second of the day it is at Redis, which the first ask will tell.
-        self._day = (0, 0)
+        self.day = (0, 0)
         self._reserve = load_script("reserve")
         self._settle = load_script("settle")
         self._renew = load_script("renew_places")
@@ -48,44 +48,39 @@ class RedisLimits:
     async def reserve(self, ask: Ask) -> Decision:
         """Take one request, *ask.tokens* tokens and a running place, or nothing at all."""
         while True:
-            answer = await self._link.run(*self.reserving(ask))
-            if (decision := self.decision(ask, answer)) is not None:
+            plan = plan_of(ask.policy, self.day)
+            answer = await self._link.run(*self.reserving(ask, plan))
+            if (decision := self.decision(ask, plan, answer)) is not None:
                 return decision
 
-    def reserving(self, ask: Ask) -> Call:
-        """The step of ``reserve``; ``decision`` reads the answer."""
-        day, plan = self._day, plan_of(ask.policy)
-        keys = [request_key(ask.scope, ask.request_id), places_key(ask.scope)]
-        keys += [count.key(ask.scope, day[0]) for count in plan.counts]
+    def reserving(self, ask: Ask, plan: Plan) -> Call:
+        """The step of ``reserve``, by the policy's *plan* for this ``day``; ``decision`` reads the answer."""
+        keys = (*request_keys(ask.scope, ask.request_id), *limit_keys(ask.scope, plan.endings))
         own = (ask.request_id, ask.tokens, ask.policy.streams, self._lease, REMEMBER_MILLISECONDS)
-        return self._reserve, keys, (*own, *plan.arguments(day))
+        return self._reserve, keys, (*own, *plan.arguments)
 
-    def decision(self, ask: Ask, answer: Sequence[Any]) -> Decision | None:
+    def decision(self, ask: Ask, plan: Plan, answer: Sequence[Any]) -> Decision | None:
         """What Redis decided; None when it is another day there: then ask again."""
         if answer[0] == _ANOTHER_DAY:
             first, end = day_bounds(answer[1] // MICROSECONDS, self._zone)
-            self._day = (int(first), int(end))
+            self.day = (int(first), int(end))
             return None
         admitted, refusing, wait, stamps, *numbers = answer
-        counts = plan_of(ask.policy).counts
-        standings = tuple(
-            count.standing(remaining, reset, self._day)
-            for count, remaining, reset in zip(counts, numbers[::2], numbers[1::2], strict=True)
-        )
+        standings = plan.standings(numbers[::2], [reset / MICROSECONDS for reset in numbers[1::2]])
         if admitted:
             return Decision(Reservation(ask, tuple(stamps.decode().split())), standings)
-        refused_by = counts[refusing - 1].refused_by if refusing else "streams"
+        refused_by = plan.counts[refusing - 1].refused_by if refusing else "streams"
         return Decision(None, standings, refused_by, wait / MICROSECONDS)
 
     async def extend(self, reservation: Reservation, tokens: int, *, spare: bool = False) -> Reservation | None:
         """Take *tokens* more; the answer's ``ask.tokens`` is all that is held now. None when there is no room."""
         ask = reservation.ask
-        held = replace(ask, tokens=ask.tokens + tokens)
+        held = ask.of(ask.tokens + tokens)
         if not ask.policy.tokens:
-            return replace(reservation, ask=held)
+            return Reservation(held, reservation.stamps, local=reservation.local)
         # An ask of its own. What is held already makes its id: repeated, it takes once; the next one is another.
         # For what is spare, the same windows are asked as if they were half as large.
-        plan = plan_of(ask.policy)
+        plan = plan_of(ask.policy, self.day)
         policy = plan.of_half_the_tokens if spare else plan.of_tokens
         more = Ask(ask.scope, f"{ask.request_id}+{ask.tokens}", policy, tokens)
         taken = (await self.reserve(more)).reservation
@@ -94,7 +89,7 @@ class RedisLimits:
         requests = len(ask.policy.requests)
         pairs = zip(reservation.stamps[requests:], taken.stamps, strict=True)
         stamps = (*reservation.stamps[:requests], *(joined(old, new) for old, new in pairs))
-        return replace(reservation, ask=held, stamps=stamps)
+        return Reservation(held, stamps, local=reservation.local)
 
     async def settle(self, reservation: Reservation, tokens: int) -> None:
         """Correct the token windows to what was really used, free the place."""
@@ -102,15 +97,19 @@ class RedisLimits:
 
     def settling(self, reservation: Reservation, tokens: int) -> Call:
         """The step of ``settle``."""
-        return self._ending(reservation, "settled", corrected(reservation, tokens))
+        ask = reservation.ask
+        counts = plan_of(ask.policy, self.day).counts
+        return self._ending(reservation, "settled", corrected(counts, ask.scope, reservation.stamps, tokens))
 
     async def refund(self, reservation: Reservation) -> None:
         """Give back request, tokens and place."""
-        await self._link.run(*self._ending(reservation, "refunded", given_back(reservation)))
+        ask = reservation.ask
+        taken = given_back(plan_of(ask.policy, self.day).counts, ask.scope, reservation.stamps)
+        await self._link.run(*self._ending(reservation, "refunded", taken))
 
     def _ending(self, reservation: Reservation, ending: str, corrections: Sequence[Correction]) -> Call:
         ask = reservation.ask
-        keys = [request_key(ask.scope, ask.request_id), places_key(ask.scope)]
+        keys = [*request_keys(ask.scope, ask.request_id)]
         args: list[str | int] = [ask.request_id, ending, " ".join(reservation.stamps), REMEMBER_MILLISECONDS]
         for correction in corrections:
             keys.append(correction.key)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import hiredis
+import msgspec
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 
@@ -49,8 +50,7 @@ class Address:
         return commands
 
 
-@dataclass(slots=True, eq=False)
-class _Call:
+class _Call(msgspec.Struct, eq=False):
     """One command under way. *due* is the loop's time at which nobody waits for it any more."""
 
     command: bytes
@@ -59,6 +59,8 @@ class _Call:
     repeated: bool = False
 
 
+# hiredis's stubs want what nobody can have, a tuple of one element; its code takes any.
+_packed: Callable[[tuple[Argument, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment, unused-ignore]
 _Lost: TypeAlias = Callable[["_Connection", Sequence[_Call], Exception], None]
 
 
@@ -74,7 +76,7 @@ class PipedClient:
 
     async def execute_command(self, *args: Argument) -> Any:
         """The answer as redis-py hands it out; RedisError or TimeoutError."""
-        answer = await self._sent(args)
+        answer = await self.send(args)
         return dict(zip(answer[::2], answer[1::2], strict=True)) if args[0] == "HGETALL" else answer
 
     def pipeline(self, transaction: bool = False) -> Pipeline:  # noqa: FBT001, FBT002 (redis-py's own signature)
@@ -91,10 +93,15 @@ class PipedClient:
         if self._connection is not None:
             self._connection.drop(RedisConnectionError("the connection was closed"))
 
-    def _sent(self, args: Sequence[Argument]) -> asyncio.Future[Any]:
-        loop = asyncio.get_running_loop()
+    def send(self, args: tuple[Argument, ...]) -> asyncio.Future[Any]:
+        """One command; its answer as the server gave it, or RedisError or TimeoutError."""
+        connection = self._connection
+        loop = asyncio.get_running_loop() if connection is None else connection.loop
         call = _Call(_packed(args), loop.create_future(), loop.time() + self._timeout)
-        self._send(call)
+        if connection is None:
+            self._send(call)
+        else:
+            connection.send(call)
         return call.answer
 
     def _send(self, call: _Call) -> None:
@@ -168,7 +175,7 @@ class Pipeline:
 
     async def execute(self, raise_on_error: bool = True) -> list[Any]:  # noqa: FBT001, FBT002 (redis-py's own)
         """The answers, errors of single commands among them unless *raise_on_error*."""
-        sent = [self._client._sent(command) for command in self._commands]
+        sent = [self._client.send(command) for command in self._commands]
         answers = await asyncio.gather(*sent, return_exceptions=True)
         for answer in answers:
             if isinstance(answer, BaseException) and (raise_on_error or not isinstance(answer, ResponseError)):
@@ -180,7 +187,7 @@ class _Connection(asyncio.Protocol):
     """One connection and the calls that wait for its answers, in their order."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, lost: _Lost) -> None:
-        self._loop = loop
+        self.loop = loop
         self._lost = lost
         self._reader = hiredis.Reader(replyError=_error)
         self._transport: asyncio.WriteTransport | None = None
@@ -192,16 +199,16 @@ class _Connection(asyncio.Protocol):
     def send(self, call: _Call) -> None:
         """Write the call's command at the end of this turn of the loop."""
         if not self._out:
-            self._loop.call_soon(self._flush)
+            self.loop.call_soon(self._flush)
         self._out.append(call.command)
         self._calls.append(call)
         if self._watch is None:
-            self._watch = self._loop.call_at(call.due, self._look)
+            self._watch = self.loop.call_at(call.due, self._look)
 
     def _flush(self) -> None:
+        out, self._out = self._out, []
         if self._transport is not None:
-            self._transport.write(b"".join(self._out))
-        self._out.clear()
+            self._transport.writelines(out)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
@@ -227,12 +234,12 @@ class _Connection(asyncio.Protocol):
         self._watch = None
         if not self._calls:
             return
-        oldest, now = self._calls[0], self._loop.time()
+        oldest, now = self._calls[0], self.loop.time()
         if now < oldest.due:
-            self._watch = self._loop.call_at(oldest.due, self._look)
+            self._watch = self.loop.call_at(oldest.due, self._look)
         elif self._doubtful is not oldest:
             self._doubtful = oldest
-            self._watch = self._loop.call_later(GRACE_SECONDS, self._look)
+            self._watch = self.loop.call_later(GRACE_SECONDS, self._look)
         else:
             for call in self._calls:
                 if call.due <= now and not call.answer.done():
@@ -252,11 +259,6 @@ class _Connection(asyncio.Protocol):
             self._transport = None
         unanswered, self._calls = list(self._calls), deque()
         self._lost(self, unanswered, error)
-
-
-def _packed(args: Sequence[Argument]) -> bytes:
-    # hiredis's stubs want what nobody can have, a tuple of one element; its code takes any.
-    return hiredis.pack_command(tuple(args))  # type: ignore[arg-type, no-any-return, unused-ignore]
 
 
 def _error(message: str) -> ResponseError:

@@ -57,12 +57,15 @@ class Client(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A client, how to close all of it, whether a network is in between, and whether it bounds its calls by itself."""
+    """A client, how to close all of it, and whether a network is in between.
+
+    *piped* is the client where it is our own, which bounds its calls by itself and takes them in order.
+    """
 
     client: Client
     close: Callable[[], Awaitable[None]]
     remote: bool = True
-    bounded: bool = False
+    piped: PipedClient | None = None
 
 
 def open_server(url: str, *, timeout_seconds: float) -> Server:
@@ -94,7 +97,7 @@ def _single(parts: SplitResult, timeout_seconds: float) -> Server:
     address = _address(parts)
     if address is not None:
         piped = PipedClient(address, timeout_seconds=timeout_seconds)
-        return Server(piped, piped.aclose, bounded=True)
+        return Server(piped, piped.aclose, piped=piped)
     client = Redis.from_url(parts.geturl(), **_options(timeout_seconds))
     # Not connected: it only shows now, not at the first request, whether every option in the URL is known.
     client.connection_pool.make_connection()  # type: ignore[no-untyped-call]

@@ -11,6 +11,7 @@ import asyncio
 from streamproxy.domain.limits import Ask, Decision, Reservation
 from streamproxy.domain.sessions import NO_PLACE, Message, Place, SessionRef, Turn
 from streamproxy.stores.redis.connect import Argument, Call, RedisLink
+from streamproxy.stores.redis.counts import plan_of
 from streamproxy.stores.redis.limits import RedisLimits
 from streamproxy.stores.redis.scripts import Script, chained
 from streamproxy.stores.redis.sessions import RedisSessions
@@ -31,9 +32,10 @@ class RedisTurnstile:
         if ask.scope != ref.principal_id:
             return await self._limits.reserve(ask), NO_PLACE
         while True:
-            step = _one(self._enter, self._limits.reserving(ask), self._sessions.entering(ref, turn_id))
+            plan = plan_of(ask.policy, self._limits.day)
+            step = _one(self._enter, self._limits.reserving(ask, plan), self._sessions.entering(ref, turn_id))
             admitted, *inside = await self._link.run_through(*step)
-            decision = self._limits.decision(ask, admitted)
+            decision = self._limits.decision(ask, plan, admitted)
             if decision is not None:
                 return decision, self._sessions.place(*inside) if inside else NO_PLACE
 

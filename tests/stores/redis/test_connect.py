@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -18,7 +18,7 @@ from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError
 from streamproxy.errors import ConfigurationError, StoreUnavailableError
 from streamproxy.stores.redis.breaker import Breaker
 from streamproxy.stores.redis.connect import MAX_CONNECTIONS, RedisLink, open_redis
-from streamproxy.stores.redis.piped import Address, PipedClient
+from streamproxy.stores.redis.piped import Address, PipedClient, _Connection
 from streamproxy.stores.redis.scripts import Script
 from streamproxy.stores.redis.servers import Server
 from tests.support.redis_server import RedisServer
@@ -189,6 +189,39 @@ async def test_a_call_that_waits_behind_a_dead_one_is_sent_again(own_server: Red
     finally:
         own_server.send_signal(signal.SIGCONT)
         await client.aclose()
+
+
+class Recording(asyncio.Transport):
+    """A way out that notes each write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+
+    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
+        self.writes.append(b"".join(list_of_data))
+
+    def abort(self) -> None: ...
+
+
+async def test_what_is_sent_in_one_turn_of_the_loop_leaves_as_one_write() -> None:
+    """A system call costs as much as all else that a command needs here."""
+    client = PipedClient(Address(), timeout_seconds=10)
+    transport = Recording()
+    client._connection = connection = _Connection(asyncio.get_running_loop(), client._lost)
+    connection.connection_made(transport)
+    for turn in range(2):
+        asked = [asyncio.ensure_future(client.send(("ECHO", f"{turn}{n}"))) for n in range(3)]
+        await asyncio.sleep(0)
+        assert len(transport.writes) == turn + 1
+        connection.data_received(b"".join(b"$2\r\n%d%d\r\n" % (turn, n) for n in range(3)))
+        assert await asyncio.gather(*asked) == [b"%d%d" % (turn, n) for n in range(3)]
+    asked_last = client.send(("PING",))
+    await client.aclose()
+    # Who is not answered is asked for once more, on a connection of its own.
+    assert not asked_last.done()
+    asked_last.cancel()
+    await client.aclose()
 
 
 async def test_closing_leaves_nobody_waiting_for_a_connection(own_server: RedisServer) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
+from msgspec.structs import replace
 
 from streamproxy.domain.limits import Ask, DayQuota, Decision, Limit, LimitPolicy, Reservation, Window
 from streamproxy.stores.redis.connect import RedisLink

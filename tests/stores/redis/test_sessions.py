@@ -144,6 +144,18 @@ async def test_an_expired_session_starts_anew(clocked: ClockedLink, ref: Session
     assert await sessions.enter(ref, "t2", 1) == EMPTY
 
 
+async def test_a_turn_whose_content_is_gone_is_left_out(
+    link: RedisLink, sessions: RedisSessions, ref: SessionRef
+) -> None:
+    turns = [Turn(f"t{n}", ({"role": "user", "content": f"{n} 你好"},), n + 1) for n in range(3)]
+    for turn in turns:
+        await sessions.append(ref, turn, None)
+    await link.command("HDEL", session_keys(ref)[0], "turn:t1")
+    context = await sessions.read(ref)
+    assert context is not None
+    assert context.turns == (turns[0], turns[2])
+
+
 @pytest.mark.parametrize("gone", [0, 1], ids=["content", "turns"])
 async def test_of_a_session_that_is_half_gone_nothing_is_said(
     link: RedisLink, sessions: RedisSessions, ref: SessionRef, gone: int
