@@ -12,7 +12,7 @@ import logging
 from collections.abc import Awaitable
 from typing import Protocol, cast
 
-from tornado.httputil import HTTPInputError, HTTPMessageDelegate, RequestStartLine
+from tornado.httputil import HTTPInputError, HTTPMessageDelegate
 from tornado.web import Application
 
 from streamproxy.connections import bounds
@@ -178,13 +178,12 @@ class Connection(asyncio.Protocol):
         self._searched, self._unread = 0, unread[end:]
         head = parse(unread[:end])
         answer = Answer(self, head)
-        line = RequestStartLine(head.method, head.target, head.version)
-        request = make_request(line, head.headers, answer)
+        request = make_request(head, head.headers, answer)
         self._home.occupancy.begin(self)
         self._due = _NEVER
         self._answer, self._opening = answer, True
         self._delegate = self._home.application.find_handler(request)
-        self._wait_for(self._delegate.headers_received(line, head.headers))
+        self._wait_for(self._delegate.headers_received(head.line, head.headers))
         return True
 
     def _read(self) -> bool:
@@ -228,7 +227,7 @@ class Connection(asyncio.Protocol):
         """The handler is ready for the body."""
         self._opening = False
         head = answer.head
-        if head.headers.get("Expect") == "100-continue":
+        if head.waits:
             self.write(_CONTINUE)
         self._body = Chunks(answer.max_body_size) if head.length is None else head.length
         if head.length is not None and head.length > answer.max_body_size:

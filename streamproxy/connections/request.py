@@ -24,15 +24,20 @@ from tornado.httputil import (
     split_host_and_port,
 )
 
+from streamproxy.connections.head import Head
+
 _HOST = re.compile(r"(?:[\[\]:A-Za-z0-9\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2})*")
 
 
-def make_request(line: RequestStartLine, headers: HTTPHeaders, connection: HTTPConnection) -> HTTPServerRequest:
+def make_request(
+    line: RequestStartLine | Head, headers: HTTPHeaders, connection: HTTPConnection
+) -> HTTPServerRequest:
     """*connection* has a ``context``. HTTPInputError for a host, or none, that HTTP/1.1 does not allow, or for a query
     that cannot be read.
     """
     if "?" in line.path or not _KNOWN:
-        return HTTPServerRequest(start_line=line, headers=headers, connection=connection)
+        start_line = RequestStartLine(line.method, line.path, line.version)
+        return HTTPServerRequest(start_line=start_line, headers=headers, connection=connection)
     return LeanRequest(line, headers, connection)
 
 
@@ -44,9 +49,12 @@ class LeanRequest(HTTPServerRequest):
     server_connection = None
     _finish_time = None
 
-    def __init__(self, line: RequestStartLine, headers: HTTPHeaders, connection: HTTPConnection | None) -> None:
-        self.method, self.uri, self.version = line
-        self.path = line.path
+    def __init__(
+        self, line: RequestStartLine | Head, headers: HTTPHeaders, connection: HTTPConnection | None
+    ) -> None:
+        self.method = line.method
+        self.uri = self.path = line.path
+        self.version = line.version
         self.headers = headers
         self.connection = connection
         self.host = _host(headers, line.version)
