@@ -60,7 +60,7 @@ class AnsweringHandler(BaseHandler):
         """Answer as the upstream does: a stream of events, or its JSON body."""
         self.exchange = exchange = self.environment.chat.exchange(order)
         try:
-            async with self.while_client_listens():
+            with self.while_client_listens():
                 if order.request.stream:
                     await self._stream(exchange)
                 else:
@@ -76,7 +76,7 @@ class AnsweringHandler(BaseHandler):
         self.exchange = exchange = self.environment.chat.exchange(order)
         complete = False
         try:
-            async with self.while_client_listens():
+            with self.while_client_listens():
                 async with exchange:
                     await exchange.open()
                     await exchange.body()

@@ -9,17 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from functools import cached_property, partial
+from collections.abc import Mapping
+from functools import partial
 from http.client import responses
 from typing import Any, ClassVar
 
 from tornado.http1connection import HTTP1Connection
-from tornado.web import HTTPError, RequestHandler, stream_request_body
+from tornado.web import HTTPError, RequestHandler
 
-from streamproxy.connections.answer import Answer
 from streamproxy.connections.client import Client
+from streamproxy.connections.handler import LeanHandler
 from streamproxy.connections.iostreams import IOStreamClient
 from streamproxy.domain.identity import Principal
 from streamproxy.errors import (
@@ -32,6 +31,7 @@ from streamproxy.errors import (
     UnsupportedMediaTypeError,
 )
 from streamproxy.handlers.environment import Environment
+from streamproxy.handlers.listening import Listening
 from streamproxy.log import access_line
 from streamproxy.randomness import token
 from streamproxy.wire import error as wire_error
@@ -44,10 +44,11 @@ access = logging.getLogger("streamproxy.access")
 MAX_DISCARDED_BODY = 16 << 20
 # nginx's word for a client that left before the answer was complete.
 CLIENT_CLOSED_REQUEST = 499
+# On every answer.
+ALWAYS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
 
 
-@stream_request_body
-class BaseHandler(RequestHandler):
+class BaseHandler(LeanHandler):
     """See the module. Subclasses that need no credential set ``public = True``."""
 
     public: ClassVar[bool] = False
@@ -55,22 +56,22 @@ class BaseHandler(RequestHandler):
 
     def initialize(self, environment: Environment) -> None:
         self.environment = environment
+        self.client = self._client()
         self.request_id = f"req_{token(12)}"
         self.began = time.monotonic()
         self.client_left = False
         self.log_fields: dict[str, object] = {}
         self._body = bytearray()
         self._body_too_large = False
-        self._listening: asyncio.Task[Any] | None = None
+        self._listening: Listening | None = None
         self._logged = False
-        self.set_default_headers()
+        self._set_own_headers()
 
-    @cached_property
-    def client(self) -> Client:
+    def _client(self) -> Client:
         """Where the request came from, and its answer goes."""
+        if self.answer is not None:
+            return self.answer
         connection = self.request.connection
-        if isinstance(connection, Answer):
-            return connection
         if isinstance(connection, HTTP1Connection):
             return IOStreamClient(self, connection, shortcut=self.environment.shortcuts)
         raise TypeError("a connection of neither server")
@@ -130,53 +131,30 @@ class BaseHandler(RequestHandler):
 
     # -- while it works ---------------------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def while_client_listens(self) -> AsyncIterator[None]:
-        """Cancel what runs inside as soon as the client leaves, and end quietly then.
-
-        The cancellation comes once; what settles the request inside may await as it needs.
-        """
-        task = asyncio.current_task()
-        self._listening = task
-        pulse = self.client.watch(self.environment.heartbeat_seconds)
-        try:
-            if self.client_left and task is not None:
-                # It left before this began: what runs inside ends where it first waits, as if it had just left.
-                task.cancel()
-            yield
-        except asyncio.CancelledError:
-            if not self.client_left or task is None:
-                raise
-            task.uncancel()
-        finally:
-            if pulse is not None:
-                pulse.stop()
-            self._listening = None
+    def while_client_listens(self) -> Listening:
+        """Use as ``with``: what runs inside is cancelled as soon as the client leaves, and ends quietly then."""
+        task = self.task or asyncio.current_task()
+        every = self.environment.heartbeat_seconds
+        self._listening = Listening(task, self.client, every=every, left=self.client_left)
+        return self._listening
 
     def on_connection_close(self) -> None:
         self.client_left = True
-        # Ends Tornado's wait for the rest of a body, which would keep the request in memory for ever.
         super().on_connection_close()
         if self._listening is not None:
-            self._listening.cancel()
+            self._listening.leave()
 
     # -- the answer -----------------------------------------------------------------------------------
 
     def set_default_headers(self) -> None:
         # Tornado calls this from its constructor, before initialize, and again after every clear().
         self.clear_header("Server")
-        environment: Environment | None = getattr(self, "environment", None)
-        if environment is None:
-            return
-        self.set_header("X-Request-Id", self.request_id)
-        self.set_header("X-Content-Type-Options", "nosniff")
-        self.set_header("Referrer-Policy", "no-referrer")
-        self.set_header("Cache-Control", "no-store")
-        self.set_headers(environment.cors.answer(self.request.headers))
+        if "environment" in vars(self):
+            self._set_own_headers()
 
-    def set_headers(self, headers: Mapping[str, str]) -> None:
-        for name, value in headers.items():
-            self.set_header(name, value)
+    def _set_own_headers(self) -> None:
+        cors = self.environment.cors.answer(self.request.headers)
+        self.set_headers({"X-Request-Id": self.request_id, **ALWAYS, **cors})
 
     def compute_etag(self) -> None:
         """No answer of ours is worth hashing: they are all their own."""

@@ -39,8 +39,9 @@ class ChatCompletionsHandler(AnsweringHandler):
         self.log_fields["stream_id"] = order.stream_id
         live = await streams.start(order, cancel_when_left=self.environment.cancel_when_left)
         every = self.environment.heartbeat_seconds
-        async with while_allowed(self.admit, self.client, every=every), self.while_client_listens():
-            await self._send(live, order)
+        async with while_allowed(self.admit, self.client, every=every):
+            with self.while_client_listens():
+                await self._send(live, order)
         if self.client_left:
             self.log_request()
 

@@ -75,7 +75,7 @@ class EventStream:
     def finish(self) -> None:
         """The answer is complete. Behind its end there must not be a heartbeat."""
         self._stop()
-        self._handler.finish()
+        self._handler.end()
 
     def _stop(self) -> None:
         if self._timer is not None:
@@ -85,9 +85,10 @@ class EventStream:
     async def send(self, frames: bytes) -> None:
         """Write whole events; waits only while the client's socket takes no more."""
         # One flush at a time: of two that run at once, Tornado never completes the first.
-        await self._drained()
-        self.write(frames)
-        await self._drained()
+        if self._pending is not None:
+            await self._drained()
+        if self.write(frames) is not None:
+            await self._drained()
 
     def write(self, frames: bytes) -> asyncio.Future[None] | None:
         """Write whole events; a future while the socket takes no more: until it is done, write nothing else."""

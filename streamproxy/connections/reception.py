@@ -1,0 +1,69 @@
+"""Finds who answers a request that came as a whole, and lets it be answered without Tornado's waiting for a body.
+
+Tornado asks a dozen rules for each request, and makes futures and a task for what may still come. Where the path is
+one that has been asked for before, and the body is there, the handler runs at once.
+
+Inner part, seen in Tornado 6.6 (``tests/connections/test_reception.py`` holds it to the installed version): what
+``Application.find_handler`` has found.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, NamedTuple
+
+from tornado.httputil import HTTPServerRequest
+from tornado.web import Application
+
+from streamproxy.connections.handler import LeanHandler
+
+# More paths than that without a part that differs has no application.
+_MOST_PATHS = 256
+
+
+class Found(NamedTuple):
+    """Who answers: what he is made with, and what the path says to him."""
+
+    handler: type[LeanHandler]
+    given: dict[str, Any]
+    arguments: list[bytes]
+    named: dict[str, bytes]
+
+
+class Reception:
+    """One server's, for its *application*, which has all its routes. *done* is done already."""
+
+    def __init__(self, application: Application, done: asyncio.Future[None]) -> None:
+        self._application = application
+        self._done = done
+        # By paths that say it all: they have no parts that differ, and no host has routes of its own.
+        self._by_path: dict[str, Found] = {}
+        self._one_host = len(application.default_router.rules) == 1
+        # The loop itself would forget a task that waits.
+        self._running: set[asyncio.Task[None]] = set()
+
+    def receive(self, request: HTTPServerRequest, body: bytes) -> bool:
+        """Have *request* answered, whose whole *body* is there; False where Tornado has to do that."""
+        found = self._by_path.get(request.path) or self._find(request)
+        if found is None:
+            return False
+        handler = found.handler(self._application, request, **found.given)
+        if body:
+            handler.data_received(body)
+        task = handler.run(found.arguments, found.named, body=self._done)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return True
+
+    def _find(self, request: HTTPServerRequest) -> Found | None:
+        delegate = self._application.find_handler(request)
+        handler = delegate.handler_class
+        if not issubclass(handler, LeanHandler):
+            return None
+        found = Found(handler, delegate.handler_kwargs, delegate.path_args, delegate.path_kwargs)
+        # Strangers make up paths that nobody answers.
+        unknown = handler is self._application.settings.get("default_handler_class")
+        literal = self._one_host and not (unknown or found.arguments or found.named)
+        if literal and len(self._by_path) < _MOST_PATHS:
+            self._by_path[request.path] = found
+        return found
