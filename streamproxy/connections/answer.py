@@ -94,12 +94,14 @@ class Answer(HTTPConnection):
             self._left = None if code == 204 else 0
         elif length is not None:
             self._left = int(length)
-        fields = [f"{name}: {value}\r\n" for name, value in headers.get_all()]
-        text = f"HTTP/1.1 {code} {start_line.reason}\r\n{''.join(fields)}\r\n"
-        if text.count("\n") != len(fields) + 2 or text.count("\r") != len(fields) + 2:
+        lines = [f"{name}: {value}\r\n" for name, value in headers.get_all()]
+        breaks = len(lines) + 2
+        text = f"HTTP/1.1 {code} {start_line.reason}\r\n{''.join(lines)}\r\n"
+        if text.count("\n") != breaks or text.count("\r") != breaks:
             raise ValueError(f"a line break in a header field: {text!r}")
         data = text.encode("latin-1")
-        if headers.get("Connection", "").lower() == "close":
+        wish = headers.get("Connection")
+        if wish is not None and wish.lower() == "close":
             self.lasting = False
         return self._written(data + self._framed(chunk) if chunk else data)
 

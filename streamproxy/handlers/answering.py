@@ -137,7 +137,7 @@ class AnsweringHandler(BaseHandler):
         return fields
 
     def _log_exchange(self) -> None:
-        if self.exchange is not None:
+        if self.exchange is not None and not self.logged:
             self._note(self.exchange)
         if self.client_left:
             self.log_request()

@@ -61,10 +61,10 @@ class BaseHandler(LeanHandler):
         self.began = time.monotonic()
         self.client_left = False
         self.log_fields: dict[str, object] = {}
-        self._body = bytearray()
+        self._body: bytes | bytearray = b""
         self._body_too_large = False
         self._listening: Listening | None = None
-        self._logged = False
+        self.logged = False
         self._set_own_headers()
 
     def _client(self) -> Client:
@@ -82,7 +82,8 @@ class BaseHandler(LeanHandler):
         self.client.set_max_body_size(MAX_DISCARDED_BODY)
         if self.request.method == "OPTIONS":
             return
-        self.environment.old_proxy.look(self.request)
+        if self.request.version == "HTTP/1.0":
+            self.environment.old_proxy.look(self.request)
         if self.environment.draining.is_set():
             self.set_header("Connection", "close")
         try:
@@ -95,8 +96,7 @@ class BaseHandler(LeanHandler):
     async def admit(self) -> None:
         """Whatever may refuse the request before its body is looked at."""
         if not self.public:
-            request = self.request
-            self.principal = await self.environment.authenticate(request.headers, request.cookies, request.host)
+            self.principal = await self.environment.authenticate(self.request)
 
     @staticmethod
     async def _refuse(refusal: StreamProxyError, *_: str, **__: str) -> None:
@@ -105,8 +105,13 @@ class BaseHandler(LeanHandler):
     def data_received(self, chunk: bytes) -> None:
         if len(self._body) + len(chunk) > self.environment.max_body_bytes:
             self._body_too_large = True
-            self._body.clear()
-        if not self._body_too_large:
+            self._body = b""
+        if self._body_too_large:
+            return
+        if not self._body:  # Most come in one piece.
+            self._body = chunk
+        else:
+            self._body = self._body if isinstance(self._body, bytearray) else bytearray(self._body)
             self._body += chunk
 
     @property
@@ -124,9 +129,11 @@ class BaseHandler(LeanHandler):
     @property
     def json_body(self) -> bytes:
         """The request's body; RequestTooLargeError over the bound, UnsupportedMediaTypeError for a form or file."""
-        body, kind = self.body, self.body_kind
-        if kind and kind != "application/json" and not kind.endswith("+json"):
-            raise UnsupportedMediaTypeError("Send the body as application/json.")
+        body = self.body
+        if self.request.headers.get("Content-Type") != "application/json":
+            kind = self.body_kind
+            if kind and kind != "application/json" and not kind.endswith("+json"):
+                raise UnsupportedMediaTypeError("Send the body as application/json.")
         return body
 
     # -- while it works ---------------------------------------------------------------------------------
@@ -221,9 +228,9 @@ class BaseHandler(LeanHandler):
 
     def log_request(self) -> None:
         """One line a request, when it is over. Never content, credential or query."""
-        if self._logged:
+        if self.logged:
             return
-        self._logged = True
+        self.logged = True
         status = CLIENT_CLOSED_REQUEST if self.client_left else self.get_status()
         principal: Principal | None = getattr(self, "principal", None)
         fields = {
