@@ -80,30 +80,38 @@ class Answer(HTTPConnection):
     ) -> asyncio.Future[None]:
         if not isinstance(start_line, ResponseStartLine):
             raise TypeError("an answer begins with a status")
-        head, code = self.head, start_line.code
+        return self.open(start_line.code, start_line.reason, headers, chunk)
+
+    def open(self, code: int, reason: str, headers: HTTPHeaders, chunk: bytes | None = None) -> asyncio.Future[None]:
+        """``write_headers`` without a start line. ValueError for *headers* that would be more than they say."""
+        head = self.head
         bodiless = head.method == "HEAD" or code in _BODILESS
         length = headers.get("Content-Length")
         self._chunked = head.version == "HTTP/1.1" and not bodiless and length is None
-        if not self.lasting and head.version == "HTTP/1.1":
-            headers["Connection"] = "close"
-        elif self.lasting and head.version == "HTTP/1.0":
-            headers["Connection"] = "Keep-Alive"
-        if self._chunked:
-            headers["Transfer-Encoding"] = "chunked"
         if bodiless:
             self._left = None if code == 204 else 0
         elif length is not None:
             self._left = int(length)
+        self._say_whether_lasting(headers)
+        if self._chunked:
+            headers["Transfer-Encoding"] = "chunked"
         lines = [f"{name}: {value}\r\n" for name, value in headers.get_all()]
         breaks = len(lines) + 2
-        text = f"HTTP/1.1 {code} {start_line.reason}\r\n{''.join(lines)}\r\n"
+        text = f"HTTP/1.1 {code} {reason}\r\n{''.join(lines)}\r\n"
         if text.count("\n") != breaks or text.count("\r") != breaks:
             raise ValueError(f"a line break in a header field: {text!r}")
         data = text.encode("latin-1")
-        wish = headers.get("Connection")
-        if wish is not None and wish.lower() == "close":
-            self.lasting = False
         return self._written(data + self._framed(chunk) if chunk else data)
+
+    def _say_whether_lasting(self, headers: HTTPHeaders) -> None:
+        """In the words of the client's version; *headers* may end the connection, too."""
+        latest = self.head.version == "HTTP/1.1"
+        if not self.lasting and latest:
+            headers["Connection"] = "close"
+        elif self.lasting and not latest:
+            headers["Connection"] = "Keep-Alive"
+        elif self.lasting:
+            self.lasting = headers.get("Connection", "").lower() != "close"
 
     def write(self, chunk: bytes) -> asyncio.Future[None]:
         return self._written(self._framed(chunk))
@@ -141,6 +149,11 @@ class Answer(HTTPConnection):
         self.close_callback = callback
 
     # -- client.Client ------------------------------------------------------------------------------------
+
+    @property
+    def behind(self) -> asyncio.Future[None] | None:
+        """Done when the client has taken all, or is gone; None while it is not behind."""
+        return self._connection.behind
 
     @property
     def taken(self) -> int:

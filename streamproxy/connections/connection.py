@@ -270,13 +270,15 @@ class Connection(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         if self.closed:
             return
-        self._written += len(data)
+        size = len(data)
+        self._written += size
         if self._outgoing:
             self._outgoing += data
+            size = len(self._outgoing)
         else:
             self._outgoing = data
             self._home.outbox.add(self)
-        if len(self._outgoing) > bounds.MOST_TOGETHER:
+        if size > bounds.MOST_TOGETHER:
             self.flush()
 
     def flush(self) -> None:

@@ -9,7 +9,7 @@ dictionaries that ``HTTPHeaders`` keeps, by spelled names. Where there is anythi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 from tornado.httputil import HTTPHeaders
@@ -25,9 +25,12 @@ class Fields(HTTPHeaders):
     """HTTPHeaders of *fields*, one value a name; further ones may be added."""
 
     def __init__(self, fields: Mapping[str, str]) -> None:
-        self._as_list = {}
-        self._combined_cache = {}
-        self.update(fields)
+        self._as_list = several = {}
+        self._combined_cache = one = {}
+        for name, value in fields.items():
+            key = spelled(name)
+            several[key] = [value]
+            one[key] = value
 
     def update(self, fields: Mapping[str, str]) -> None:  # type: ignore[override]
         several, one = self._as_list, self._combined_cache
@@ -35,6 +38,9 @@ class Fields(HTTPHeaders):
             key = spelled(name)
             several[key] = [value]
             one[key] = value
+
+    def __contains__(self, name: object) -> bool:
+        return spelled(name) in self._as_list
 
     def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
         key = spelled(name)
@@ -48,9 +54,9 @@ class Fields(HTTPHeaders):
         return [(name, value) for name, values in self._as_list.items() for value in values]
 
 
-def fields_of(fields: Mapping[str, str]) -> HTTPHeaders:
-    """HTTPHeaders of *fields*, one value a name."""
-    return Fields(fields) if _KNOWN else HTTPHeaders(fields)
+def _known() -> bool:
+    return vars(HTTPHeaders()).keys() == {"_as_list", "_combined_cache"}
 
 
-_KNOWN = vars(HTTPHeaders()).keys() == {"_as_list", "_combined_cache"}
+# HTTPHeaders of a mapping: one value a name.
+fields_of: Callable[[Mapping[str, str]], HTTPHeaders] = Fields if _known() else HTTPHeaders

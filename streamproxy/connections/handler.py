@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -25,6 +25,7 @@ from streamproxy.connections.answer import Answer
 from streamproxy.connections.fields import fields_of
 
 # What RequestHandler.set_header lets pass.
+_HTML = "text/html; charset=UTF-8"
 _SAFE = re.compile(r"[\x09\x20-\x7e\x80-\xff]*")
 
 
@@ -32,6 +33,7 @@ _SAFE = re.compile(r"[\x09\x20-\x7e\x80-\xff]*")
 class LeanHandler(RequestHandler):
     """See the module. ``data_received`` must not have to be waited for."""
 
+    _initialized = False
     # Where the answer goes, on a connection of ours.
     answer: Answer | None = None
     # What runs the handler, where its request was there as a whole.
@@ -41,6 +43,8 @@ class LeanHandler(RequestHandler):
         connection = request.connection
         if not isinstance(connection, Answer) or not _KNOWN:
             super().__init__(application, request, **kwargs)
+            self._initialized = True
+            self.set_default_headers()
             return
         self.application = application
         self.request = request
@@ -48,23 +52,35 @@ class LeanHandler(RequestHandler):
         self._lean()
         connection.close_callback = self.on_connection_close
         self.initialize(**kwargs)
+        self._initialized = True
+        self._headers = fields_of({"Content-Type": _HTML, "Date": _date(int(time.time())), **self.own_fields()})
 
     def _lean(self) -> None:
-        """What the constructor sets, whatever the request."""
+        """What the constructor sets, whatever the request; ``_headers`` are the handler's, when it is initialized."""
         self._headers_written = self._finished = False
         self._auto_finish = True
         self._prepared_future = None
         self.ui = None  # type: ignore[assignment]  # as Tornado leaves it at the end
-        self._headers = fields_of({"Content-Type": "text/html; charset=UTF-8", "Date": _date(int(time.time()))})
         self._write_buffer = []
         self._status_code = 200
         self._reason = "OK"
 
-    def run(self, arguments: list[bytes], named: dict[str, bytes], *, body: asyncio.Future[None]) -> asyncio.Task[None]:
-        """Answer the request, whose body is handed over already; *body* is done. The task is the caller's to keep."""
+    def set_default_headers(self) -> None:
+        # Tornado calls this from its constructor, before initialize, and again after every clear().
+        self.clear_header("Server")
+        if self._initialized:
+            self.set_headers(self.own_fields())
+
+    def own_fields(self) -> Mapping[str, str]:
+        """Fields of every answer of this handler. Nothing in them is a stranger's: they are not looked at."""
+        return {}
+
+    def run(
+        self, arguments: list[bytes], named: dict[str, bytes], *, body: asyncio.Future[None]
+    ) -> Coroutine[Any, Any, None]:
+        """Answers the request, whose body is handed over already; *body* is done."""
         self.request._body_future = body
-        self.task = asyncio.get_running_loop().create_task(self._execute([], *arguments, **named))
-        return self.task
+        return self._execute([], *arguments, **named)
 
     def on_connection_close(self) -> None:
         if self.task is None:
@@ -79,6 +95,17 @@ class LeanHandler(RequestHandler):
         if _SAFE.fullmatch("".join(headers.values())) is None:
             raise ValueError(f"Unsafe header value in {headers!r}")
         self._headers.update(headers)
+
+    def open(self, chunk: bytes) -> asyncio.Future[None] | None:
+        """Write the head, and a first *chunk* of a body of any length; a future while the client is behind."""
+        answer = self.answer
+        if answer is None or self._headers_written or self._write_buffer or hasattr(self, "_new_cookie"):
+            self.write(chunk)
+            flushed = self.flush()
+            return None if flushed.done() else flushed
+        self._headers_written = True
+        answer.open(self._status_code, self._reason, self._headers, chunk)
+        return answer.behind
 
     def end(self) -> None:
         """``finish`` for whoever has nothing more to write."""
@@ -120,7 +147,7 @@ def _known() -> bool:
         start_line=RequestStartLine("GET", "/", "HTTP/1.1"), headers=HTTPHeaders({"Host": "x"}), connection=_Nowhere()
     )
     theirs = RequestHandler(Application(), request)
-    return vars(theirs).keys() <= {*vars(own), "application", "request"}
+    return vars(theirs).keys() <= {*vars(own), "application", "request", "_headers"}
 
 
 _KNOWN = _known()

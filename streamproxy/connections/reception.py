@@ -36,6 +36,7 @@ class Reception:
     def __init__(self, application: Application, done: asyncio.Future[None]) -> None:
         self._application = application
         self._done = done
+        self._loop = asyncio.get_running_loop()
         # By paths that say it all: they have no parts that differ, and no host has routes of its own.
         self._by_path: dict[str, Found] = {}
         self._one_host = len(application.default_router.rules) == 1
@@ -50,7 +51,8 @@ class Reception:
         handler = found.handler(self._application, request, **found.given)
         if body:
             handler.data_received(body)
-        task = handler.run(found.arguments, found.named, body=self._done)
+        running = handler.run(found.arguments, found.named, body=self._done)
+        handler.task = task = self._loop.create_task(running)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return True
@@ -58,10 +60,10 @@ class Reception:
     def _find(self, request: HTTPServerRequest) -> Found | None:
         delegate = self._application.find_handler(request)
         handler = delegate.handler_class
-        if not issubclass(handler, LeanHandler):
+        if not issubclass(handler, LeanHandler) or self._application.transforms:
             return None
         found = Found(handler, delegate.handler_kwargs, delegate.path_args, delegate.path_kwargs)
-        # Strangers make up paths that nobody answers.
+        # The default's paths are whatever strangers make up.
         unknown = handler is self._application.settings.get("default_handler_class")
         literal = self._one_host and not (unknown or found.arguments or found.named)
         if literal and len(self._by_path) < _MOST_PATHS:

@@ -65,7 +65,6 @@ class BaseHandler(LeanHandler):
         self._body_too_large = False
         self._listening: Listening | None = None
         self.logged = False
-        self._set_own_headers()
 
     def _client(self) -> Client:
         """Where the request came from, and its answer goes."""
@@ -79,7 +78,8 @@ class BaseHandler(LeanHandler):
     # -- before the method ----------------------------------------------------------------------------
 
     async def prepare(self) -> None:
-        self.client.set_max_body_size(MAX_DISCARDED_BODY)
+        if self.task is None:  # Otherwise all of it is here.
+            self.client.set_max_body_size(MAX_DISCARDED_BODY)
         if self.request.method == "OPTIONS":
             return
         if self.request.version == "HTTP/1.0":
@@ -153,15 +153,8 @@ class BaseHandler(LeanHandler):
 
     # -- the answer -----------------------------------------------------------------------------------
 
-    def set_default_headers(self) -> None:
-        # Tornado calls this from its constructor, before initialize, and again after every clear().
-        self.clear_header("Server")
-        if "environment" in vars(self):
-            self._set_own_headers()
-
-    def _set_own_headers(self) -> None:
-        cors = self.environment.cors.answer(self.request.headers)
-        self.set_headers({"X-Request-Id": self.request_id, **ALWAYS, **cors})
+    def own_fields(self) -> Mapping[str, str]:
+        return {"X-Request-Id": self.request_id, **ALWAYS, **self.environment.cors.answer(self.request.headers)}
 
     def compute_etag(self) -> None:
         """No answer of ours is worth hashing: they are all their own."""

@@ -64,13 +64,15 @@ class EventStream:
         self._timer: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> Self:
-        self._timer = self._loop.call_at(min(self._opens, self._wrote + self._heartbeat), self._tick)
+        silent = self._wrote + self._heartbeat
+        self._timer = self._loop.call_at(self._opens if self._opens < silent else silent, self._tick)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop()
+        if self._timer is not None:
+            self._stop()
 
     def finish(self) -> None:
         """The answer is complete. Behind its end there must not be a heartbeat."""
@@ -103,9 +105,7 @@ class EventStream:
             return self._pending
         self.opened = True
         self._handler.set_headers({**FIELDS, **self._fields()})
-        self._handler.write(data)
-        flushed = self._handler.flush()
-        self._pending = None if flushed.done() else flushed
+        self._pending = self._handler.open(data)
         return self._pending
 
     async def _drained(self) -> None:

@@ -16,15 +16,15 @@ def limit_fields(standings: Sequence[Standing]) -> Mapping[str, str]:
     """Header fields for *standings*; none where nothing is limited."""
     if not standings:
         return {}
-    policies, states = [], []
+    policies = states = ""
     tightest: dict[str, Standing] = {}
     for standing in standings:
         unit, seconds = standing.unit, standing.window_seconds
-        policies.append(f'"{unit}-{seconds}";q={standing.limit};w={seconds}')
-        states.append(f'"{unit}-{seconds}";r={standing.remaining};t={ceil(standing.reset_seconds)}')
+        policies += f', "{unit}-{seconds}";q={standing.limit};w={seconds}'
+        states += f', "{unit}-{seconds}";r={standing.remaining};t={ceil(standing.reset_seconds)}'
         if unit not in tightest or standing.remaining < tightest[unit].remaining:
             tightest[unit] = standing
-    fields = {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(states)}
+    fields = {"RateLimit-Policy": policies[2:], "RateLimit": states[2:]}
     for unit, standing in tightest.items():
         fields[f"x-ratelimit-limit-{unit}"] = f"{standing.limit}"
         fields[f"x-ratelimit-remaining-{unit}"] = f"{standing.remaining}"
@@ -38,6 +38,6 @@ def duration(seconds: float) -> str:
         return f"{ceil(seconds * 1000)}ms"
     if seconds < 60:
         return f"{round(seconds, 2):g}s"
-    minutes, rest = divmod(ceil(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
+    whole = ceil(seconds)
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
     return f"{hours}h{minutes}m{rest}s" if hours else f"{minutes}m{rest}s"

@@ -80,5 +80,5 @@ def test_a_method_that_llhttp_does_not_know_is_read() -> None:
 
 
 @pytest.mark.parametrize(("said", "waits"), [(b"100-continue", True), (b"200-ok", False)])
-def test_who_waits_to_be_told_is_known(said: bytes, waits: bool) -> None:  # noqa: FBT001
+def test_who_waits_to_be_told_is_known(said: bytes, waits: bool) -> None:
     assert parse(written([b"Host: x", b"Expect: " + said])).waits is waits
