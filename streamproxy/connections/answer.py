@@ -111,7 +111,7 @@ class Answer(HTTPConnection):
         elif self.lasting and not latest:
             headers["Connection"] = "Keep-Alive"
         elif self.lasting:
-            self.lasting = headers.get("Connection", "").lower() != "close"
+            self.lasting = "Connection" not in headers or headers["Connection"].lower() != "close"
 
     def write(self, chunk: bytes) -> asyncio.Future[None]:
         return self._written(self._framed(chunk))

@@ -12,13 +12,13 @@ import logging
 from collections.abc import Awaitable
 from typing import Protocol, cast
 
-from tornado.httputil import HTTPInputError, HTTPMessageDelegate, HTTPServerRequest
+from tornado.httputil import HTTPInputError, HTTPMessageDelegate
 from tornado.web import Application
 
 from streamproxy.connections import bounds
 from streamproxy.connections.answer import Answer
 from streamproxy.connections.chunks import Chunks
-from streamproxy.connections.head import END, Head, parse
+from streamproxy.connections.head import END, parse
 from streamproxy.connections.occupancy import Occupancy
 from streamproxy.connections.origin import Peer
 from streamproxy.connections.outbox import Outbox
@@ -184,21 +184,14 @@ class Connection(asyncio.Protocol):
         self._home.occupancy.begin(self)
         self._due = _NEVER
         self._answer = answer
-        if self._received(request, head):
+        length, unread = head.length, self._unread
+        whole = length is not None and length <= len(unread) and not head.waits
+        if whole and self._home.reception.receive(request, unread[:length]):
+            self._unread = unread[length:]
             return False
         self._opening = True
         self._delegate = self._home.application.find_handler(request)
         self._wait_for(self._delegate.headers_received(head.line, head.headers))
-        return True
-
-    def _received(self, request: HTTPServerRequest, head: Head) -> bool:
-        """Whether the *request* is being answered already, for all of its body is there."""
-        length, unread = head.length, self._unread
-        if length is None or length > len(unread) or head.waits:
-            return False
-        if not self._home.reception.receive(request, unread[:length]):
-            return False
-        self._unread = unread[length:]
         return True
 
     def _read(self) -> bool:

@@ -44,10 +44,9 @@ class Fields(HTTPHeaders):
 
     def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
         key = spelled(name)
+        if key in self._combined_cache:
+            return self._combined_cache[key]
         # Of a name that has several values the combined one may have to be made yet.
-        found = self._combined_cache.get(key)
-        if found is not None:
-            return found
         return self[key] if key in self._as_list else default
 
     def get_all(self) -> list[tuple[str, str]]:

@@ -4,25 +4,26 @@ Tornado's constructor makes names for templates, formats the date and checks fie
 looks whether a body that is out needs a length. On Tornado's own server a handler is as Tornado makes it.
 
 Inner part, seen in Tornado 6.6 (``tests/connections/test_handler.py`` holds it to the installed version): the names of
-what ``RequestHandler.__init__`` sets, which is not called; ``_execute``, and the future of the body that it waits for.
-Where there are others every handler is as Tornado makes it.
+what ``RequestHandler.__init__`` sets, which is not called, and ``_handle_request_exception``. Where there are others
+every handler is as Tornado makes it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
-import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 from tornado.httputil import HTTPConnection, HTTPHeaders, HTTPServerRequest, RequestStartLine, format_timestamp
-from tornado.iostream import StreamClosedError
-from tornado.web import Application, RequestHandler, stream_request_body
+from tornado.web import Application, HTTPError, RequestHandler, stream_request_body
 
 from streamproxy.connections.answer import Answer
 from streamproxy.connections.fields import fields_of
+
+log = logging.getLogger(__name__)
 
 # What RequestHandler.set_header lets pass.
 _HTML = "text/html; charset=UTF-8"
@@ -31,13 +32,25 @@ _SAFE = re.compile(r"[\x09\x20-\x7e\x80-\xff]*")
 
 @stream_request_body
 class LeanHandler(RequestHandler):
-    """See the module. ``data_received`` must not have to be waited for."""
+    """See the module. All methods for requests, and ``prepare``, are coroutines; ``data_received`` is none."""
 
-    _initialized = False
     # Where the answer goes, on a connection of ours.
     answer: Answer | None = None
     # What runs the handler, where its request was there as a whole.
     task: asyncio.Task[None] | None = None
+    # Nobody reads the answer.
+    client_left = False
+
+    _initialized = False
+    # What Tornado's constructor and _execute set, whatever the request.
+    _transforms = ()  # type: ignore[assignment]
+    _headers_written = False
+    _finished = False
+    _auto_finish = True
+    _prepared_future = None
+    _status_code = 200
+    _reason = "OK"
+    ui = None  # type: ignore[assignment]  # as Tornado leaves it at the end
 
     def __init__(self, application: Application, request: HTTPServerRequest, **kwargs: Any) -> None:
         connection = request.connection
@@ -49,21 +62,12 @@ class LeanHandler(RequestHandler):
         self.application = application
         self.request = request
         self.answer = connection
-        self._lean()
+        self._write_buffer = []
         connection.close_callback = self.on_connection_close
         self.initialize(**kwargs)
         self._initialized = True
-        self._headers = fields_of({"Content-Type": _HTML, "Date": _date(int(time.time())), **self.own_fields()})
-
-    def _lean(self) -> None:
-        """What the constructor sets, whatever the request; ``_headers`` are the handler's, when it is initialized."""
-        self._headers_written = self._finished = False
-        self._auto_finish = True
-        self._prepared_future = None
-        self.ui = None  # type: ignore[assignment]  # as Tornado leaves it at the end
-        self._write_buffer = []
-        self._status_code = 200
-        self._reason = "OK"
+        date = _date(int(request._start_time))
+        self._headers = fields_of({"Content-Type": _HTML, "Date": date, **self.own_fields()})
 
     def set_default_headers(self) -> None:
         # Tornado calls this from its constructor, before initialize, and again after every clear().
@@ -75,20 +79,41 @@ class LeanHandler(RequestHandler):
         """Fields of every answer of this handler. Nothing in them is a stranger's: they are not looked at."""
         return {}
 
-    def run(
-        self, arguments: list[bytes], named: dict[str, bytes], *, body: asyncio.Future[None]
-    ) -> Coroutine[Any, Any, None]:
-        """Answers the request, whose body is handed over already; *body* is done."""
-        self.request._body_future = body
-        return self._execute([], *arguments, **named)
+    async def run(self, arguments: list[bytes], named: dict[str, bytes]) -> None:
+        """What Tornado's ``_execute`` does, for a request whose body is handed over already."""
+        try:
+            method = str(self.request.method)
+            if method not in self.SUPPORTED_METHODS:
+                raise HTTPError(405)
+            self.path_args = [self.decode_argument(part) for part in arguments] if arguments else []
+            self.path_kwargs = {name: self.decode_argument(part, name) for name, part in named.items()} if named else {}
+            await self.prepare()  # type: ignore[misc]
+            if self._finished or self.client_left:
+                return
+            await getattr(self, method.lower())(*self.path_args, **self.path_kwargs)
+            if not self._finished:
+                self.finish()
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - told as Tornado does
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        """Called where *error* is caught."""
+        ending = isinstance(error, asyncio.CancelledError) and self.task is not None and self.task.cancelling()
+        try:
+            if not ending:
+                self._handle_request_exception(error)
+            elif not self._finished:
+                self.send_error(500)
+        except Exception:
+            log.exception("a request's failure could not be told")
+        if ending:
+            raise error
 
     def on_connection_close(self) -> None:
+        self.client_left = True
         if self.task is None:
             # Ends Tornado's wait for the rest of a body, which would keep the request in memory for ever.
             super().on_connection_close()
-        else:
-            # Where the method has not begun it never does.
-            self.request._body_future = _left()
 
     def set_headers(self, headers: Mapping[str, str]) -> None:
         """``set_header`` for each of *headers*; ValueError for what must not be in a field's value."""
@@ -120,13 +145,6 @@ class LeanHandler(RequestHandler):
         self.on_finish()
 
 
-def _left() -> asyncio.Future[None]:
-    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    future.set_exception(StreamClosedError())
-    future.exception()  # whoever has begun does not ask
-    return future
-
-
 @lru_cache(maxsize=4)
 def _date(now: int) -> str:
     return format_timestamp(now)
@@ -141,13 +159,11 @@ class _Nowhere(HTTPConnection):
 
 def _known() -> bool:
     """Whether Tornado's own constructor sets nothing that ours does not."""
-    own = LeanHandler.__new__(LeanHandler)
-    own._lean()
     request = HTTPServerRequest(
         start_line=RequestStartLine("GET", "/", "HTTP/1.1"), headers=HTTPHeaders({"Host": "x"}), connection=_Nowhere()
     )
     theirs = RequestHandler(Application(), request)
-    return vars(theirs).keys() <= {*vars(own), "application", "request", "_headers"}
+    return vars(theirs).keys() <= {*vars(LeanHandler), "application", "request", "_write_buffer", "_headers"}
 
 
 _KNOWN = _known()

@@ -45,28 +45,27 @@ class Head:
 
 
 class _Once:
-    """What ``httptools`` calls for a head: each field goes straight into a dictionary, where a later one of the same
-    name replaces it."""
+    """What ``httptools`` calls for a head, none of it written in Python: each field goes straight into a dictionary,
+    where a later one of the same name replaces it, and *missing* is empty at the end."""
 
-    __slots__ = ("complete", "fields", "on_header")
+    __slots__ = ("fields", "missing", "on_header", "on_headers_complete")
 
     def __init__(self) -> None:
         self.fields: dict[bytes, bytes] = {}
         self.on_header = self.fields.__setitem__
-        self.complete = False
-
-    def on_headers_complete(self) -> None:
-        self.complete = True
+        self.missing = ["the end"]
+        self.on_headers_complete = self.missing.clear
 
 
 class _Each:
     """The same for fields of any kind."""
 
-    __slots__ = ("complete", "headers")
+    __slots__ = ("headers", "missing", "on_headers_complete")
 
     def __init__(self) -> None:
         self.headers = HTTPHeaders()
-        self.complete = False
+        self.missing = ["the end"]
+        self.on_headers_complete = self.missing.clear
 
     def on_header(self, name: bytes, value: bytes) -> None:
         key, text = _name(name), value.decode("latin-1").rstrip(" \t")
@@ -74,9 +73,6 @@ class _Each:
             self.headers.add(key, text)
         else:
             self.headers[key] = text
-
-    def on_headers_complete(self) -> None:
-        self.complete = True
 
 
 def parse(data: bytes) -> Head:
@@ -97,7 +93,7 @@ def parse(data: bytes) -> Head:
         method=_name_of_method(method),
         path=target.decode("latin-1"),
         version=version,
-        headers=fields_of(fields) if isinstance(fields, dict) else fields,
+        headers=fields if isinstance(fields, HTTPHeaders) else fields_of(fields),
         length=length,
         lasting=_lasting(method, version, fields, length),
         waits=fields.get("Expect") == "100-continue",
@@ -127,7 +123,7 @@ def _read(data: bytes, into: _Once | _Each) -> None:
         raise
     except httptools.HttpParserError as error:
         raise HTTPInputError(str(error)) from None
-    if not into.complete:
+    if into.missing:
         raise HTTPInputError("incomplete head")
 
 

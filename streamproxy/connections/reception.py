@@ -19,6 +19,7 @@ from streamproxy.connections.handler import LeanHandler
 
 # More paths than that without a part that differs has no application.
 _MOST_PATHS = 256
+_DEMANDS = frozenset({"xsrf_cookies", "cross_origin_protection"})
 
 
 class Found(NamedTuple):
@@ -31,14 +32,15 @@ class Found(NamedTuple):
 
 
 class Reception:
-    """One server's, for its *application*, which has all its routes. *done* is done already."""
+    """One server's, for its *application*, which has all its routes."""
 
-    def __init__(self, application: Application, done: asyncio.Future[None]) -> None:
+    def __init__(self, application: Application) -> None:
         self._application = application
-        self._done = done
         self._loop = asyncio.get_running_loop()
         # By paths that say it all: they have no parts that differ, and no host has routes of its own.
         self._by_path: dict[str, Found] = {}
+        # What Tornado does about a request where it is told to.
+        self._demanding = application.transforms or not _DEMANDS.isdisjoint(application.settings)
         self._one_host = len(application.default_router.rules) == 1
         # The loop itself would forget a task that waits.
         self._running: set[asyncio.Task[None]] = set()
@@ -51,8 +53,7 @@ class Reception:
         handler = found.handler(self._application, request, **found.given)
         if body:
             handler.data_received(body)
-        running = handler.run(found.arguments, found.named, body=self._done)
-        handler.task = task = self._loop.create_task(running)
+        handler.task = task = self._loop.create_task(handler.run(found.arguments, found.named))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return True
@@ -60,7 +61,7 @@ class Reception:
     def _find(self, request: HTTPServerRequest) -> Found | None:
         delegate = self._application.find_handler(request)
         handler = delegate.handler_class
-        if not issubclass(handler, LeanHandler) or self._application.transforms:
+        if not issubclass(handler, LeanHandler) or self._demanding:
             return None
         found = Found(handler, delegate.handler_kwargs, delegate.path_args, delegate.path_kwargs)
         # The default's paths are whatever strangers make up.

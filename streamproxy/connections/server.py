@@ -40,7 +40,7 @@ class DirectServer:
         self.outbox = Outbox(self._loop)
         self.done: asyncio.Future[None] = self._loop.create_future()
         self.done.set_result(None)
-        self.reception = Reception(application, self.done)
+        self.reception = Reception(application)
         self._trusted = frozenset(trusted_proxies)
         self._listening: dict[int, socket.socket] = {}
         self._opening: set[asyncio.Task[Any]] = set()

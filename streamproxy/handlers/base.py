@@ -56,20 +56,16 @@ class BaseHandler(LeanHandler):
 
     def initialize(self, environment: Environment) -> None:
         self.environment = environment
-        self.client = self._client()
+        self.client: Client = self.answer or self._client_of_tornado()
         self.request_id = f"req_{token(12)}"
         self.began = time.monotonic()
-        self.client_left = False
         self.log_fields: dict[str, object] = {}
         self._body: bytes | bytearray = b""
         self._body_too_large = False
         self._listening: Listening | None = None
         self.logged = False
 
-    def _client(self) -> Client:
-        """Where the request came from, and its answer goes."""
-        if self.answer is not None:
-            return self.answer
+    def _client_of_tornado(self) -> Client:
         connection = self.request.connection
         if isinstance(connection, HTTP1Connection):
             return IOStreamClient(self, connection, shortcut=self.environment.shortcuts)
@@ -146,7 +142,6 @@ class BaseHandler(LeanHandler):
         return self._listening
 
     def on_connection_close(self) -> None:
-        self.client_left = True
         super().on_connection_close()
         if self._listening is not None:
             self._listening.leave()

@@ -60,6 +60,17 @@ class Asked(LeanHandler):
     async def get(self) -> None:
         self.end()
 
+    async def head(self) -> None:
+        if self.said == b"foreign":
+            # Cancelled is what it waits for, and not itself.
+            waiting = asyncio.get_running_loop().create_future()
+            waiting.cancel()
+            await waiting
+        running = asyncio.current_task()
+        assert running is not None
+        running.cancel()
+        await asyncio.sleep(1)
+
     def log_exception(self, *_: object) -> None:
         """Of no interest."""
 
@@ -72,9 +83,11 @@ async def served(*, shortcuts: bool) -> AsyncIterator[int]:
     server = make_server(application, trusted_proxies=(), shortcuts=shortcuts)
     sock, port = bind_unused_port()
     server.add_sockets([sock])
-    yield port
-    server.stop()
-    await server.close_all_connections()
+    try:
+        yield port
+    finally:
+        server.stop()
+        await server.close_all_connections()
 
 
 async def fetched(port: int, *pieces: bytes) -> bytes:
@@ -84,7 +97,7 @@ async def fetched(port: int, *pieces: bytes) -> bytes:
         writer.write(piece)
         await writer.drain()
         await asyncio.sleep(0.01 if len(pieces) > 1 else 0)
-    data = await reader.read()
+    data = await asyncio.wait_for(reader.read(), 20)
     writer.close()
     return re.sub(rb"Date: [^\r]+ GMT\r\n", b"", data)
 
@@ -106,6 +119,8 @@ REQUESTS = {
     "cookie": asking(b"", method=b"PATCH"),
     "failed": asking(b"hello", method=b"DELETE"),
     "method": asking(b"hello", method=b"BREW"),
+    "cancelled": asking(b"", method=b"HEAD"),
+    "cancelled elsewhere": asking(b"foreign", method=b"HEAD"),
     "nothing written": asking(b"", method=b"GET"),
     "query": asking(b"hello", path=b"/x?a=b"),
 }
@@ -146,6 +161,14 @@ def test_whatever_tornado_sets_is_the_same() -> None:
     theirs.clear_header("Server")
     theirs._break_cycles()
     said = vars(theirs).keys() - {"_headers"}
+    assert said - {"ui"} >= {
+        "_headers_written",
+        "_finished",
+        "_auto_finish",
+        "_prepared_future",
+        "_status_code",
+        "_reason",
+    }
     assert {name: getattr(ours, name) for name in said} == {name: getattr(theirs, name) for name in said}
     assert ours._headers.keys() == theirs._headers.keys()
     assert ours._headers["Content-Type"] == theirs._headers["Content-Type"]
