@@ -80,10 +80,17 @@ class Answer(HTTPConnection):
     ) -> asyncio.Future[None]:
         if not isinstance(start_line, ResponseStartLine):
             raise TypeError("an answer begins with a status")
-        return self.open(start_line.code, start_line.reason, headers, chunk)
+        closed = self.finished or self._connection.closed
+        behind = self.open(start_line.code, start_line.reason, headers, chunk)
+        return _closed() if closed else behind or self._connection.done
 
-    def open(self, code: int, reason: str, headers: HTTPHeaders, chunk: bytes | None = None) -> asyncio.Future[None]:
-        """``write_headers`` without a start line. ValueError for *headers* that would be more than they say."""
+    def open(
+        self, code: int, reason: str, headers: HTTPHeaders, chunk: bytes | None = None
+    ) -> asyncio.Future[None] | None:
+        """``write_headers`` without a start line; a future where the client is behind.
+
+        ValueError for *headers* that would be more than they say.
+        """
         head = self.head
         bodiless = head.method == "HEAD" or code in _BODILESS
         length = headers.get("Content-Length")
@@ -101,7 +108,12 @@ class Answer(HTTPConnection):
         if text.count("\n") != breaks or text.count("\r") != breaks:
             raise ValueError(f"a line break in a header field: {text!r}")
         data = text.encode("latin-1")
-        return self._written(data + self._framed(chunk) if chunk else data)
+        if chunk:
+            data += self._framed(chunk)
+        connection = self._connection
+        if not self.finished:
+            connection.write(data)
+        return connection.behind
 
     def _say_whether_lasting(self, headers: HTTPHeaders) -> None:
         """In the words of the client's version; *headers* may end the connection, too."""
@@ -149,11 +161,6 @@ class Answer(HTTPConnection):
         self.close_callback = callback
 
     # -- client.Client ------------------------------------------------------------------------------------
-
-    @property
-    def behind(self) -> asyncio.Future[None] | None:
-        """Done when the client has taken all, or is gone; None while it is not behind."""
-        return self._connection.behind
 
     @property
     def taken(self) -> int:

@@ -1,5 +1,6 @@
-"""One client's connection: llhttp reads the head of each request, Tornado's ``Application`` answers it.
+"""One client's connection: llhttp reads the head of each request, a handler of Tornado's ``Application`` answers it.
 
+A request whose body is there goes straight to its handler; for any other Tornado's delegate is handed what comes.
 Requests are answered one after another, in the order they came. The socket is read while an answer is written, so that
 a client's end is seen when it comes; what it sends meanwhile waits, up to a bound. Whatever is no sound request is
 refused with 400 and the connection's end; what is too slow, or has a head over the bound, only with that.

@@ -32,7 +32,7 @@ _SAFE = re.compile(r"[\x09\x20-\x7e\x80-\xff]*")
 
 @stream_request_body
 class LeanHandler(RequestHandler):
-    """See the module. All methods for requests, and ``prepare``, are coroutines; ``data_received`` is none."""
+    """See the module. ``prepare`` and all methods for requests are to be awaited, ``data_received`` is not."""
 
     # Where the answer goes, on a connection of ours.
     answer: Answer | None = None
@@ -129,8 +129,7 @@ class LeanHandler(RequestHandler):
             flushed = self.flush()
             return None if flushed.done() else flushed
         self._headers_written = True
-        answer.open(self._status_code, self._reason, self._headers, chunk)
-        return answer.behind
+        return answer.open(self._status_code, self._reason, self._headers, chunk)
 
     def end(self) -> None:
         """``finish`` for whoever has nothing more to write."""

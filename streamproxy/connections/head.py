@@ -81,7 +81,8 @@ def parse(data: bytes) -> Head:
     if line is None:
         raise HTTPInputError("malformed request line")
     method, target, minor = line.groups()
-    count = data.count(b"\n", line.end()) - 1
+    # Of the lines that are neither the first nor the last; with empty ones in front it is too many.
+    count = data.count(b"\n") - 2
     try:
         fields = _fields(data, count)
     except httptools.HttpParserInvalidMethodError:
@@ -96,19 +97,19 @@ def parse(data: bytes) -> Head:
         headers=fields if isinstance(fields, HTTPHeaders) else fields_of(fields),
         length=length,
         lasting=_lasting(method, version, fields, length),
-        waits=fields.get("Expect") == "100-continue",
+        waits="Expect" in fields and fields["Expect"] == "100-continue",
     )
 
 
 def _fields(data: bytes, count: int) -> dict[str, str] | HTTPHeaders:
-    """The fields of a head that has *count* lines of them, as a plain dictionary where that says all."""
+    """The fields of a head that has at most *count* lines of them, as a plain dictionary where that says all."""
     once = _Once()
     _read(data, once)
     text = b"\n".join((*once.fields.values(), b"")).decode("latin-1")
     fields = dict(zip(map(_name, once.fields), text.split("\n"), strict=False))
     if len(fields) == count and " \n" not in text and "\t\n" not in text:
         return fields
-    # A name came twice, or there is white space to cut.
+    # A name may have come twice, or there is white space to cut.
     each = _Each()
     _read(data, each)
     return each.headers
@@ -128,13 +129,13 @@ def _read(data: bytes, into: _Once | _Each) -> None:
 
 
 def _length(fields: Mapping[str, str]) -> int | None:
-    coding, length = fields.get("Transfer-Encoding"), fields.get("Content-Length")
-    if coding is not None:
-        if length is not None or coding.lower() != "chunked":
+    if "Transfer-Encoding" in fields:
+        if "Content-Length" in fields or fields["Transfer-Encoding"].lower() != "chunked":
             raise HTTPInputError("unsupported Transfer-Encoding")
         return None
-    if length is None:
+    if "Content-Length" not in fields:
         return 0
+    length = fields["Content-Length"]
     if _LENGTH.fullmatch(length) is None:
         raise HTTPInputError("malformed Content-Length")
     return int(length)
@@ -142,11 +143,11 @@ def _length(fields: Mapping[str, str]) -> int | None:
 
 def _lasting(method: bytes, version: str, fields: Mapping[str, str], length: int | None) -> bool:
     """As Tornado has it: HTTP/1.1 lasts unless told otherwise, HTTP/1.0 where it asks to and its body has an end."""
-    wish = fields.get("Connection")
+    wish = fields["Connection"].lower() if "Connection" in fields else None
     if version == "HTTP/1.1":
-        return wish is None or wish.lower() != "close"
+        return wish != "close"
     bounded = length is None or "Content-Length" in fields or method in {b"HEAD", b"GET"}
-    return bounded and wish is not None and wish.lower() == "keep-alive"
+    return bounded and wish == "keep-alive"
 
 
 @lru_cache(maxsize=512)

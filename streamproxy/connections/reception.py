@@ -47,7 +47,8 @@ class Reception:
 
     def receive(self, request: HTTPServerRequest, body: bytes) -> bool:
         """Have *request* answered, whose whole *body* is there; False where Tornado has to do that."""
-        found = self._by_path.get(request.path) or self._find(request)
+        path = request.path
+        found = self._by_path[path] if path in self._by_path else self._find(request)
         if found is None:
             return False
         handler = found.handler(self._application, request, **found.given)

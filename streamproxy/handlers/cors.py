@@ -46,15 +46,16 @@ class Cors:
 
     def __init__(self, origins: Sequence[str]) -> None:
         self._origins = frozenset(origins)
-        # Where every origin, or none, is allowed, all answers have the same fields.
-        self._always = _allowing("*") if "*" in self._origins else None if self._origins else {}
         self._answers = {origin: {**_allowing(origin), "Vary": "Origin"} for origin in self._origins}
+        # Where every origin, or none, is allowed, it makes no difference which one asks.
+        self._others = _VARYING if self._origins else {}
+        if "*" in self._origins:
+            self._answers, self._others = {}, _allowing("*")
 
     def answer(self, headers: HTTPHeaders) -> Mapping[str, str]:
         """Fields for any answer, errors and streams included."""
-        if self._always is not None:
-            return self._always
-        return self._answers.get(headers.get("Origin", ""), _VARYING)
+        origin = headers.get("Origin") if self._answers else None
+        return self._others if origin is None else self._answers.get(origin, self._others)
 
     def preflight(self, headers: HTTPHeaders) -> Mapping[str, str]:
         """Further fields for the answer to OPTIONS."""

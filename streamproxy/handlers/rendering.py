@@ -17,7 +17,7 @@ def rendering(handler: BaseHandler, stream_id: str, *, seen: int = 0) -> UiMessa
 
     BadRequestError for a format that nobody knows.
     """
-    chosen = handler.get_query_argument("format", None) if handler.request.query else None
+    chosen = handler.get_query_argument("format", None)
     if chosen is None:
         return None
     if chosen != AI_SDK:
