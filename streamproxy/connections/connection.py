@@ -1,6 +1,6 @@
 """One client's connection: llhttp reads the head of each request, a handler of Tornado's ``Application`` answers it.
 
-A request whose body is there goes straight to its handler; for any other Tornado's delegate is handed what comes.
+A request whose body is there goes straight to its handler; for any other a delegate is handed what comes.
 Requests are answered one after another, in the order they came. The socket is read while an answer is written, so that
 a client's end is seen when it comes; what it sends meanwhile waits, up to a bound. Whatever is no sound request is
 refused with 400 and the connection's end; what is too slow, or has a head over the bound, only with that.
@@ -14,7 +14,6 @@ from collections.abc import Awaitable
 from typing import Protocol, cast
 
 from tornado.httputil import HTTPInputError, HTTPMessageDelegate
-from tornado.web import Application
 
 from streamproxy.connections import bounds
 from streamproxy.connections.answer import Answer
@@ -37,7 +36,6 @@ _NEVER = float("inf")
 class Home(Protocol):
     """What a connection needs of its server."""
 
-    application: Application
     reception: Reception
     occupancy: Occupancy[Connection]
     outbox: Outbox
@@ -186,12 +184,13 @@ class Connection(asyncio.Protocol):
         self._due = _NEVER
         self._answer = answer
         length, unread = head.length, self._unread
+        reception = self._home.reception
         whole = length is not None and length <= len(unread) and not head.waits
-        if whole and self._home.reception.receive(request, unread[:length]):
+        if whole and reception.receive(request, unread[:length]):
             self._unread = unread[length:]
             return False
         self._opening = True
-        self._delegate = self._home.application.find_handler(request)
+        self._delegate = reception.delegate(request, head)
         self._wait_for(self._delegate.headers_received(head.line, head.headers))
         return True
 

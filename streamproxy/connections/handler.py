@@ -36,7 +36,7 @@ class LeanHandler(RequestHandler):
 
     # Where the answer goes, on a connection of ours.
     answer: Answer | None = None
-    # What runs the handler, where its request was there as a whole.
+    # What runs the handler, where its request was there as a whole before.
     task: asyncio.Task[None] | None = None
     # Nobody reads the answer.
     client_left = False
@@ -79,6 +79,9 @@ class LeanHandler(RequestHandler):
         """Fields of every answer of this handler. Nothing in them is a stranger's: they are not looked at."""
         return {}
 
+    def expect_body(self) -> None:
+        """The body is still to come: say how much of it is to be read."""
+
     async def run(self, arguments: list[bytes], named: dict[str, bytes]) -> None:
         """What Tornado's ``_execute`` does, for a request whose body is handed over already."""
         try:
@@ -111,7 +114,7 @@ class LeanHandler(RequestHandler):
 
     def on_connection_close(self) -> None:
         self.client_left = True
-        if self.task is None:
+        if self.task is None and hasattr(self.request, "_body_future"):
             # Ends Tornado's wait for the rest of a body, which would keep the request in memory for ever.
             super().on_connection_close()
 

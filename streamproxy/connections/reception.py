@@ -1,7 +1,7 @@
-"""Finds who answers a request that came as a whole, and lets it be answered without Tornado's waiting for a body.
+"""Finds who answers a request whose body is there or will come without being asked for, and has it answered then.
 
-Tornado asks a dozen rules for each request, and makes futures and a task for what may still come. Where the path is
-one that has been asked for before, and the body is there, the handler runs at once.
+Tornado asks a dozen rules for each request, and makes futures and a task that waits for the body. Here paths that have
+been asked for before are known, and a handler runs when all of its body is there, which is mostly at once.
 
 Inner part, seen in Tornado 6.6 (``tests/connections/test_reception.py`` holds it to the installed version): what
 ``Application.find_handler`` has found.
@@ -10,12 +10,14 @@ Inner part, seen in Tornado 6.6 (``tests/connections/test_reception.py`` holds i
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from tornado.httputil import HTTPServerRequest
+from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest, RequestStartLine, ResponseStartLine
 from tornado.web import Application
 
 from streamproxy.connections.handler import LeanHandler
+from streamproxy.connections.head import Head
 
 # More paths than that without a part that differs has no application.
 _MOST_PATHS = 256
@@ -54,10 +56,23 @@ class Reception:
         handler = found.handler(self._application, request, **found.given)
         if body:
             handler.data_received(body)
+        self._run(handler, found)
+        return True
+
+    def delegate(self, request: HTTPServerRequest, head: Head) -> HTTPMessageDelegate:
+        """Who is to be handed what comes of *request*."""
+        # A body that has to be asked for, or whose size nobody knows, is for whoever is let in: Tornado waits for that.
+        asked = head.waits or head.length is None
+        found = None if asked else self._find(request)
+        if found is None:
+            return self._application.find_handler(request)
+        handler = found.handler(self._application, request, **found.given)
+        return _Arriving(handler, lambda: self._run(handler, found))
+
+    def _run(self, handler: LeanHandler, found: Found) -> None:
         handler.task = task = self._loop.create_task(handler.run(found.arguments, found.named))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
-        return True
 
     def _find(self, request: HTTPServerRequest) -> Found | None:
         delegate = self._application.find_handler(request)
@@ -71,3 +86,20 @@ class Reception:
         if literal and len(self._by_path) < _MOST_PATHS:
             self._by_path[request.path] = found
         return found
+
+
+class _Arriving(HTTPMessageDelegate):
+    """A request that is not there as a whole yet; then *run* is called."""
+
+    def __init__(self, handler: LeanHandler, run: Callable[[], None]) -> None:
+        self._handler = handler
+        self.finish = run  # type: ignore[method-assign]
+
+    def headers_received(self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders) -> None:  # noqa: ARG002 - it was made with them
+        self._handler.expect_body()
+
+    def data_received(self, chunk: bytes) -> None:
+        self._handler.data_received(chunk)
+
+    def on_connection_close(self) -> None:
+        self._handler.on_connection_close()

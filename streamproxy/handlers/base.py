@@ -73,9 +73,12 @@ class BaseHandler(LeanHandler):
 
     # -- before the method ----------------------------------------------------------------------------
 
+    def expect_body(self) -> None:
+        self.client.set_max_body_size(MAX_DISCARDED_BODY)
+
     async def prepare(self) -> None:
         if self.task is None:  # Otherwise all of it is here.
-            self.client.set_max_body_size(MAX_DISCARDED_BODY)
+            self.expect_body()
         if self.request.method == "OPTIONS":
             return
         if self.request.version == "HTTP/1.0":

@@ -45,6 +45,8 @@ class Theirs(RequestHandler):
     def get(self) -> None:
         self.finish("theirs")
 
+    post = get
+
 
 def routes(*more: tuple[str, type[RequestHandler], dict[str, Any]]) -> list[Any]:
     return [*more, ("/a", Named, {"name": "a"}), ("/b/([a-z]+)", Named, {"name": "b"}), ("/c/(?P<d>.*)", Named)]
@@ -135,7 +137,7 @@ async def test_one_after_another_on_one_connection_in_their_order() -> None:
     ]
     said = "".join(pieces).encode()
     async with served(application()) as server:
-        for size in (len(said), 1, 7):
+        for size in (len(said), 1, 7, 40):
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)  # type: ignore[attr-defined]
             for at in range(0, len(said), size):
                 writer.write(said[at : at + size])
@@ -144,6 +146,31 @@ async def test_one_after_another_on_one_connection_in_their_order() -> None:
             writer.close()
             places = [answers.index(word) for word in ("b ('x',)", "aone", "atwo", "theirs", "athree")]
             assert places == sorted(places)
+
+
+async def test_a_body_that_is_on_its_way_is_handed_over_when_all_has_come() -> None:
+    async with served(application()) as server:
+        for path, expected in (("/a", "direct aone, two, three () {}"), ("/theirs", "theirs")):
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)  # type: ignore[attr-defined]
+            head = f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 15\r\n\r\n"
+            for piece in (head, "one, ", "two, ", "three"):
+                assert not server.reception._running, "nothing runs while it waits"
+                writer.write(piece.encode())
+                await asyncio.sleep(0.02)
+            assert (await asyncio.wait_for(reader.read(), 20)).endswith(expected.encode())
+            writer.close()
+
+
+async def test_who_leaves_in_the_middle_of_a_body_is_forgotten() -> None:
+    async with served(application()) as server:
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)  # type: ignore[attr-defined]
+        writer.write(b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 15\r\n\r\none")
+        await until(lambda: server.occupancy.busy == 1, "it has come", 10)
+        [connection] = server.occupancy.all
+        writer.transport.abort()
+        await until(lambda: server.occupancy.count == 0, "the client has left", 10)
+        assert connection._delegate is None
+        assert not server.reception._running
 
 
 class Slow(LeanHandler):
