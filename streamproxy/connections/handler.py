@@ -4,8 +4,8 @@ Tornado's constructor makes names for templates, formats the date and checks fie
 looks whether a body that is out needs a length. On Tornado's own server a handler is as Tornado makes it.
 
 Inner part, seen in Tornado 6.6 (``tests/connections/test_handler.py`` holds it to the installed version): the names of
-what ``RequestHandler.__init__`` sets, which is not called, and ``_handle_request_exception``. Where there are others
-every handler is as Tornado makes it.
+what ``RequestHandler.__init__`` sets, which is not called, ``_handle_request_exception``, and when a request came.
+Where there are others every handler is as Tornado makes it, and runs as Tornado runs it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import logging
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 from tornado.httputil import HTTPConnection, HTTPHeaders, HTTPServerRequest, RequestStartLine, format_timestamp
 from tornado.web import Application, HTTPError, RequestHandler, stream_request_body
@@ -25,8 +25,8 @@ from streamproxy.connections.fields import fields_of
 
 log = logging.getLogger(__name__)
 
-# What RequestHandler.set_header lets pass.
 _HTML = "text/html; charset=UTF-8"
+# What RequestHandler.set_header lets pass.
 _SAFE = re.compile(r"[\x09\x20-\x7e\x80-\xff]*")
 
 
@@ -34,6 +34,8 @@ _SAFE = re.compile(r"[\x09\x20-\x7e\x80-\xff]*")
 class LeanHandler(RequestHandler):
     """See the module. ``prepare`` and all methods for requests are to be awaited, ``data_received`` is not."""
 
+    # Whether it is: not with a Tornado that has other parts.
+    lean: ClassVar[bool]
     # Where the answer goes, on a connection of ours.
     answer: Answer | None = None
     # What runs the handler, where its request was there as a whole before.
@@ -54,7 +56,7 @@ class LeanHandler(RequestHandler):
 
     def __init__(self, application: Application, request: HTTPServerRequest, **kwargs: Any) -> None:
         connection = request.connection
-        if not isinstance(connection, Answer) or not _KNOWN:
+        if not isinstance(connection, Answer) or not self.lean:
             super().__init__(application, request, **kwargs)
             self._initialized = True
             self.set_default_headers()
@@ -165,7 +167,10 @@ def _known() -> bool:
         start_line=RequestStartLine("GET", "/", "HTTP/1.1"), headers=HTTPHeaders({"Host": "x"}), connection=_Nowhere()
     )
     theirs = RequestHandler(Application(), request)
-    return vars(theirs).keys() <= {*vars(LeanHandler), "application", "request", "_write_buffer", "_headers"}
+    ours = {*vars(LeanHandler), "application", "request", "_write_buffer", "_headers"}
+    return (
+        vars(theirs).keys() <= ours and hasattr(theirs, "_handle_request_exception") and hasattr(request, "_start_time")
+    )
 
 
-_KNOWN = _known()
+LeanHandler.lean = _known()

@@ -77,7 +77,7 @@ class Reception:
     def _find(self, request: HTTPServerRequest) -> Found | None:
         delegate = self._application.find_handler(request)
         handler = delegate.handler_class
-        if not issubclass(handler, LeanHandler) or self._demanding:
+        if not issubclass(handler, LeanHandler) or not handler.lean or self._demanding:
             return None
         found = Found(handler, delegate.handler_kwargs, delegate.path_args, delegate.path_kwargs)
         # The default's paths are whatever strangers make up.

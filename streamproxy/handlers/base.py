@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 from tornado.http1connection import HTTP1Connection
 from tornado.web import HTTPError, RequestHandler
 
+from streamproxy.connections.answer import Answer
 from streamproxy.connections.client import Client
 from streamproxy.connections.handler import LeanHandler
 from streamproxy.connections.iostreams import IOStreamClient
@@ -56,7 +57,7 @@ class BaseHandler(LeanHandler):
 
     def initialize(self, environment: Environment) -> None:
         self.environment = environment
-        self.client: Client = self.answer or self._client_of_tornado()
+        self.client: Client = self.answer or self._client()
         self.request_id = f"req_{token(12)}"
         self.began = time.monotonic()
         self.log_fields: dict[str, object] = {}
@@ -65,8 +66,10 @@ class BaseHandler(LeanHandler):
         self._listening: Listening | None = None
         self.logged = False
 
-    def _client_of_tornado(self) -> Client:
+    def _client(self) -> Client:
         connection = self.request.connection
+        if isinstance(connection, Answer):
+            return connection
         if isinstance(connection, HTTP1Connection):
             return IOStreamClient(self, connection, shortcut=self.environment.shortcuts)
         raise TypeError("a connection of neither server")

@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from tornado.httputil import HTTPServerRequest
@@ -18,6 +19,7 @@ from streamproxy.connections.handler import LeanHandler
 from streamproxy.connections.head import parse
 from streamproxy.connections.origin import Peer
 from streamproxy.serving import make_server
+from tests.handlers.worker import serving
 
 HEAD = b"%b %b HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
 BOTH = pytest.mark.parametrize("shortcuts", [True, False], ids=["ours", "Tornado's"])
@@ -188,7 +190,7 @@ def test_another_tornado_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(RequestHandler, "clear", clear)
     assert not lean._known()
-    monkeypatch.setattr(lean, "_KNOWN", False)
+    monkeypatch.setattr(LeanHandler, "lean", False)
     application = Application()
     assert "_trailers" in vars(LeanHandler(application, on_ours(application)))
 
@@ -197,9 +199,21 @@ def test_another_tornado_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_who_is_unknown_to_this_tornado_answers_all_the_same(
     shortcuts: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lean, "_KNOWN", False)
+    monkeypatch.setattr(LeanHandler, "lean", False)
     async with served(shortcuts=shortcuts) as port:
         assert b"X-Own: 1" in await fetched(port, asking(b"hello"))
+
+
+@BOTH
+async def test_nor_do_our_own_handlers_need_it(
+    shortcuts: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(LeanHandler, "lean", False)
+    async with serving(tmp_path, shortcuts=shortcuts) as port:
+        answer = await fetched(port, asking(b"", method=b"GET", path=b"/healthz"))
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b"X-Request-Id: req_" in answer
+        assert (await fetched(port, asking(b"{}", path=b"/v1/chat/completions"))).startswith(b"HTTP/1.1 401 ")
 
 
 @pytest.mark.parametrize("value", ["a\r\nb", "a\nb", "a\0", "\u20ac", "\x7f"])
