@@ -80,28 +80,50 @@ class Answer(HTTPConnection):
     ) -> asyncio.Future[None]:
         if not isinstance(start_line, ResponseStartLine):
             raise TypeError("an answer begins with a status")
-        head, code = self.head, start_line.code
+        closed = self.finished or self._connection.closed
+        behind = self.open(start_line.code, start_line.reason, headers, chunk)
+        return _closed() if closed else behind or self._connection.done
+
+    def open(
+        self, code: int, reason: str, headers: HTTPHeaders, chunk: bytes | None = None
+    ) -> asyncio.Future[None] | None:
+        """``write_headers`` without a start line; a future where the client is behind.
+
+        ValueError for *headers* that would be more than they say.
+        """
+        head = self.head
         bodiless = head.method == "HEAD" or code in _BODILESS
         length = headers.get("Content-Length")
         self._chunked = head.version == "HTTP/1.1" and not bodiless and length is None
-        if not self.lasting and head.version == "HTTP/1.1":
-            headers["Connection"] = "close"
-        elif self.lasting and head.version == "HTTP/1.0":
-            headers["Connection"] = "Keep-Alive"
-        if self._chunked:
-            headers["Transfer-Encoding"] = "chunked"
         if bodiless:
             self._left = None if code == 204 else 0
         elif length is not None:
             self._left = int(length)
-        fields = [f"{name}: {value}\r\n" for name, value in headers.get_all()]
-        text = f"HTTP/1.1 {code} {start_line.reason}\r\n{''.join(fields)}\r\n"
-        if text.count("\n") != len(fields) + 2 or text.count("\r") != len(fields) + 2:
+        self._say_whether_lasting(headers)
+        if self._chunked:
+            headers["Transfer-Encoding"] = "chunked"
+        lines = [f"{name}: {value}\r\n" for name, value in headers.get_all()]
+        breaks = len(lines) + 2
+        text = f"HTTP/1.1 {code} {reason}\r\n{''.join(lines)}\r\n"
+        if text.count("\n") != breaks or text.count("\r") != breaks:
             raise ValueError(f"a line break in a header field: {text!r}")
         data = text.encode("latin-1")
-        if headers.get("Connection", "").lower() == "close":
-            self.lasting = False
-        return self._written(data + self._framed(chunk) if chunk else data)
+        if chunk:
+            data += self._framed(chunk)
+        connection = self._connection
+        if not self.finished:
+            connection.write(data)
+        return connection.behind
+
+    def _say_whether_lasting(self, headers: HTTPHeaders) -> None:
+        """In the words of the client's version; *headers* may end the connection, too."""
+        latest = self.head.version == "HTTP/1.1"
+        if not self.lasting and latest:
+            headers["Connection"] = "close"
+        elif self.lasting and not latest:
+            headers["Connection"] = "Keep-Alive"
+        elif self.lasting:
+            self.lasting = "Connection" not in headers or headers["Connection"].lower() != "close"
 
     def write(self, chunk: bytes) -> asyncio.Future[None]:
         return self._written(self._framed(chunk))

@@ -1,5 +1,6 @@
-"""One client's connection: llhttp reads the head of each request, Tornado's ``Application`` answers it.
+"""One client's connection: llhttp reads the head of each request, a handler of Tornado's ``Application`` answers it.
 
+A request whose body is there goes straight to its handler; for any other a delegate is handed what comes.
 Requests are answered one after another, in the order they came. The socket is read while an answer is written, so that
 a client's end is seen when it comes; what it sends meanwhile waits, up to a bound. Whatever is no sound request is
 refused with 400 and the connection's end; what is too slow, or has a head over the bound, only with that.
@@ -12,8 +13,7 @@ import logging
 from collections.abc import Awaitable
 from typing import Protocol, cast
 
-from tornado.httputil import HTTPInputError, HTTPMessageDelegate, RequestStartLine
-from tornado.web import Application
+from tornado.httputil import HTTPInputError, HTTPMessageDelegate
 
 from streamproxy.connections import bounds
 from streamproxy.connections.answer import Answer
@@ -22,6 +22,7 @@ from streamproxy.connections.head import END, parse
 from streamproxy.connections.occupancy import Occupancy
 from streamproxy.connections.origin import Peer
 from streamproxy.connections.outbox import Outbox
+from streamproxy.connections.reception import Reception
 from streamproxy.connections.request import make_request
 from streamproxy.connections.sockets import is_gone
 
@@ -35,7 +36,7 @@ _NEVER = float("inf")
 class Home(Protocol):
     """What a connection needs of its server."""
 
-    application: Application
+    reception: Reception
     occupancy: Occupancy[Connection]
     outbox: Outbox
     # Done already.
@@ -178,13 +179,19 @@ class Connection(asyncio.Protocol):
         self._searched, self._unread = 0, unread[end:]
         head = parse(unread[:end])
         answer = Answer(self, head)
-        line = RequestStartLine(head.method, head.target, head.version)
-        request = make_request(line, head.headers, answer)
+        request = make_request(head, head.headers, answer)
         self._home.occupancy.begin(self)
         self._due = _NEVER
-        self._answer, self._opening = answer, True
-        self._delegate = self._home.application.find_handler(request)
-        self._wait_for(self._delegate.headers_received(line, head.headers))
+        self._answer = answer
+        length, unread = head.length, self._unread
+        reception = self._home.reception
+        whole = length is not None and length <= len(unread) and not head.waits
+        if whole and reception.receive(request, unread[:length]):
+            self._unread = unread[length:]
+            return False
+        self._opening = True
+        self._delegate = reception.delegate(request, head)
+        self._wait_for(self._delegate.headers_received(head.line, head.headers))
         return True
 
     def _read(self) -> bool:
@@ -228,7 +235,7 @@ class Connection(asyncio.Protocol):
         """The handler is ready for the body."""
         self._opening = False
         head = answer.head
-        if head.headers.get("Expect") == "100-continue":
+        if head.waits:
             self.write(_CONTINUE)
         self._body = Chunks(answer.max_body_size) if head.length is None else head.length
         if head.length is not None and head.length > answer.max_body_size:
@@ -256,13 +263,15 @@ class Connection(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         if self.closed:
             return
-        self._written += len(data)
+        size = len(data)
+        self._written += size
         if self._outgoing:
             self._outgoing += data
+            size = len(self._outgoing)
         else:
             self._outgoing = data
             self._home.outbox.add(self)
-        if len(self._outgoing) > bounds.MOST_TOGETHER:
+        if size > bounds.MOST_TOGETHER:
             self.flush()
 
     def flush(self) -> None:

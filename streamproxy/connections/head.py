@@ -7,11 +7,14 @@ of the request line, HTTP/1.0 and 1.1 only, ``chunked`` as the one transfer codi
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 import httptools
-from tornado.httputil import HTTPHeaders, HTTPInputError
+from tornado.httputil import HTTPHeaders, HTTPInputError, RequestStartLine
+
+from streamproxy.connections.fields import fields_of, spelled
 
 # The end of a head; where it ends without a CR llhttp refuses it.
 END = re.compile(rb"\n\r?\n")
@@ -20,36 +23,56 @@ _LENGTH = re.compile(r"[0-9]{1,18}")
 _VERSIONS = {b"0": "HTTP/1.0", b"1": "HTTP/1.1"}
 
 
-class Head(NamedTuple):
-    """*length* is None for a body in chunks, 0 for none; *lasting*: the connection outlives the answer."""
+@dataclass(slots=True)
+class Head:
+    """*length* is None for a body in chunks, 0 for none; *lasting*: the connection outlives the answer.
+
+    *waits*: the client sends the body when it was told to.
+    """
 
     method: str
-    target: str
+    path: str
     version: str
     headers: HTTPHeaders
     length: int | None
     lasting: bool
+    waits: bool
+
+    @property
+    def line(self) -> RequestStartLine:
+        """As Tornado knows it."""
+        return RequestStartLine(self.method, self.path, self.version)
 
 
-class _Fields:
-    """What ``httptools`` calls for every field."""
+class _Once:
+    """What ``httptools`` calls for a head, none of it written in Python: each field goes straight into a dictionary,
+    where a later one of the same name replaces it, and *missing* is empty at the end."""
 
-    __slots__ = ("complete", "headers")
+    __slots__ = ("fields", "missing", "on_header", "on_headers_complete")
+
+    def __init__(self) -> None:
+        self.fields: dict[bytes, bytes] = {}
+        self.on_header = self.fields.__setitem__
+        self.missing = ["the end"]
+        self.on_headers_complete = self.missing.clear
+
+
+class _Each:
+    """The same for fields of any kind."""
+
+    __slots__ = ("headers", "missing", "on_headers_complete")
 
     def __init__(self) -> None:
         self.headers = HTTPHeaders()
-        self.complete = False
+        self.missing = ["the end"]
+        self.on_headers_complete = self.missing.clear
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        spelled = _name(name)
-        text = value.decode("latin-1").rstrip(" \t")
-        if spelled in self.headers:
-            self.headers.add(spelled, text)
+        key, text = _name(name), value.decode("latin-1").rstrip(" \t")
+        if key in self.headers:
+            self.headers.add(key, text)
         else:
-            self.headers[spelled] = text
-
-    def on_headers_complete(self) -> None:
-        self.complete = True
+            self.headers[key] = text
 
 
 def parse(data: bytes) -> Head:
@@ -58,57 +81,78 @@ def parse(data: bytes) -> Head:
     if line is None:
         raise HTTPInputError("malformed request line")
     method, target, minor = line.groups()
+    # Of the lines that are neither the first nor the last; with empty ones in front it is too many.
+    count = data.count(b"\n") - 2
     try:
-        fields = _read(data)
+        fields = _fields(data, count)
     except httptools.HttpParserInvalidMethodError:
         # llhttp knows the registered methods only. Whether one is answered is the application's to say.
-        fields = _read(b"GET" + data[line.end(1) :])
-    headers, version = fields.headers, _VERSIONS[minor]
-    length = _length(headers)
-    lasting = _lasting(method, version, headers, length)
-    return Head(_name_of_method(method), target.decode("latin-1"), version, headers, length, lasting)
+        fields = _fields(b"GET" + data[line.end(1) :], count)
+    version = _VERSIONS[minor]
+    length = _length(fields)
+    return Head(
+        method=_name_of_method(method),
+        path=target.decode("latin-1"),
+        version=version,
+        headers=fields if isinstance(fields, HTTPHeaders) else fields_of(fields),
+        length=length,
+        lasting=_lasting(method, version, fields, length),
+        waits="Expect" in fields and fields["Expect"] == "100-continue",
+    )
 
 
-def _read(data: bytes) -> _Fields:
-    fields = _Fields()
+def _fields(data: bytes, count: int) -> dict[str, str] | HTTPHeaders:
+    """The fields of a head that has at most *count* lines of them, as a plain dictionary where that says all."""
+    once = _Once()
+    _read(data, once)
+    text = b"\n".join((*once.fields.values(), b"")).decode("latin-1")
+    fields = dict(zip(map(_name, once.fields), text.split("\n"), strict=False))
+    if len(fields) == count and " \n" not in text and "\t\n" not in text:
+        return fields
+    # A name may have come twice, or there is white space to cut.
+    each = _Each()
+    _read(data, each)
+    return each.headers
+
+
+def _read(data: bytes, into: _Once | _Each) -> None:
     try:
-        httptools.HttpRequestParser(fields).feed_data(data)
+        httptools.HttpRequestParser(into).feed_data(data)
     except httptools.HttpParserUpgrade:
         pass  # We know no other protocol: the request is read as if it had not asked for one.
     except httptools.HttpParserInvalidMethodError:
         raise
     except httptools.HttpParserError as error:
         raise HTTPInputError(str(error)) from None
-    if not fields.complete:
+    if into.missing:
         raise HTTPInputError("incomplete head")
-    return fields
 
 
-def _length(headers: HTTPHeaders) -> int | None:
-    coding, length = headers.get("Transfer-Encoding"), headers.get("Content-Length")
-    if coding is not None:
-        if length is not None or coding.lower() != "chunked":
+def _length(fields: Mapping[str, str]) -> int | None:
+    if "Transfer-Encoding" in fields:
+        if "Content-Length" in fields or fields["Transfer-Encoding"].lower() != "chunked":
             raise HTTPInputError("unsupported Transfer-Encoding")
         return None
-    if length is None:
+    if "Content-Length" not in fields:
         return 0
+    length = fields["Content-Length"]
     if _LENGTH.fullmatch(length) is None:
         raise HTTPInputError("malformed Content-Length")
     return int(length)
 
 
-def _lasting(method: bytes, version: str, headers: HTTPHeaders, length: int | None) -> bool:
+def _lasting(method: bytes, version: str, fields: Mapping[str, str], length: int | None) -> bool:
     """As Tornado has it: HTTP/1.1 lasts unless told otherwise, HTTP/1.0 where it asks to and its body has an end."""
-    wish = headers.get("Connection")
+    wish = fields["Connection"].lower() if "Connection" in fields else None
     if version == "HTTP/1.1":
-        return wish is None or wish.lower() != "close"
-    bounded = length is None or "Content-Length" in headers or method in {b"HEAD", b"GET"}
-    return bounded and wish is not None and wish.lower() == "keep-alive"
+        return wish != "close"
+    bounded = length is None or "Content-Length" in fields or method in {b"HEAD", b"GET"}
+    return bounded and wish == "keep-alive"
 
 
 @lru_cache(maxsize=512)
 def _name(name: bytes) -> str:
-    return name.decode("latin-1")
+    return spelled(name.decode("latin-1"))
 
 
 @lru_cache(maxsize=64)

@@ -23,32 +23,29 @@ class Occupancy(Generic[C]):
         self._left = left
         self._busy: set[C] = set()
         self._idle_since: dict[C, float] = {}
-        self._idle, self._empty = asyncio.Event(), asyncio.Event()
-        self._idle.set()
-        self._empty.set()
+        # Of whoever waits until none is busy, and until there is none.
+        self._idle: asyncio.Event | None = None
+        self._empty: asyncio.Event | None = None
 
     def begin(self, connection: C) -> None:
         """A request has come."""
         self._busy.add(connection)
-        self._idle.clear()
 
     def rest(self, connection: C, now: float) -> None:
         """It is new, or its request is over."""
-        if connection not in self._idle_since:
-            self._empty.clear()
         self._idle_since[connection] = now
         self._busy.discard(connection)
-        if not self._busy:
+        if self._idle is not None and not self._busy:
             self._idle.set()
 
     def forget(self, connection: C) -> None:
         """It is closed."""
         self._idle_since.pop(connection, None)
-        if not self._idle_since:
-            self._empty.set()
         self._busy.discard(connection)
-        if not self._busy:
+        if self._idle is not None and not self._busy:
             self._idle.set()
+        if self._empty is not None and not self._idle_since:
+            self._empty.set()
         self._left()
 
     @property
@@ -91,8 +88,14 @@ class Occupancy(Generic[C]):
 
     async def wait_until_idle(self) -> None:
         """Return when no request is under way any more."""
-        await self._idle.wait()
+        if self._busy:
+            self._idle = self._idle or asyncio.Event()
+            self._idle.clear()
+            await self._idle.wait()
 
     async def wait_until_empty(self) -> None:
         """Return when every connection is closed."""
-        await self._empty.wait()
+        if self._idle_since:
+            self._empty = self._empty or asyncio.Event()
+            self._empty.clear()
+            await self._empty.wait()

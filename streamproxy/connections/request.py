@@ -24,15 +24,18 @@ from tornado.httputil import (
     split_host_and_port,
 )
 
+from streamproxy.connections.head import Head
+
 _HOST = re.compile(r"(?:[\[\]:A-Za-z0-9\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2})*")
 
 
-def make_request(line: RequestStartLine, headers: HTTPHeaders, connection: HTTPConnection) -> HTTPServerRequest:
+def make_request(line: RequestStartLine | Head, headers: HTTPHeaders, connection: HTTPConnection) -> HTTPServerRequest:
     """*connection* has a ``context``. HTTPInputError for a host, or none, that HTTP/1.1 does not allow, or for a query
     that cannot be read.
     """
     if "?" in line.path or not _KNOWN:
-        return HTTPServerRequest(start_line=line, headers=headers, connection=connection)
+        start_line = RequestStartLine(line.method, line.path, line.version)
+        return HTTPServerRequest(start_line=start_line, headers=headers, connection=connection)
     return LeanRequest(line, headers, connection)
 
 
@@ -44,12 +47,14 @@ class LeanRequest(HTTPServerRequest):
     server_connection = None
     _finish_time = None
 
-    def __init__(self, line: RequestStartLine, headers: HTTPHeaders, connection: HTTPConnection | None) -> None:
-        self.method, self.uri, self.version = line
-        self.path = line.path
+    def __init__(self, line: RequestStartLine | Head, headers: HTTPHeaders, connection: HTTPConnection | None) -> None:
+        self.method = line.method
+        self.uri = self.path = line.path
+        self.version = line.version
         self.headers = headers
         self.connection = connection
-        self.host = _host(headers, line.version)
+        host = headers.get("Host")
+        self.host = _checked(host) if host is not None else _nobodys(line.version)
         self._start_time = time.time()
 
     @cached_property
@@ -81,13 +86,11 @@ class LeanRequest(HTTPServerRequest):
         return {}
 
 
-def _host(headers: HTTPHeaders, version: str) -> str:
-    host = headers.get("Host")
-    if host is None:
-        if version == "HTTP/1.0":
-            return "127.0.0.1"
-        raise HTTPInputError("Missing Host header")
-    return _checked(host)
+def _nobodys(version: str) -> str:
+    """The host of a request that names none."""
+    if version == "HTTP/1.0":
+        return "127.0.0.1"
+    raise HTTPInputError("Missing Host header")
 
 
 @lru_cache(maxsize=256)

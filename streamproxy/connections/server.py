@@ -15,6 +15,7 @@ from streamproxy.connections.crowd import FEW, Crowd, Seat
 from streamproxy.connections.occupancy import Occupancy
 from streamproxy.connections.origin import NO_ADDRESS, Peer
 from streamproxy.connections.outbox import Outbox
+from streamproxy.connections.reception import Reception
 from streamproxy.connections.sockets import EXHAUSTED, PAUSE_SECONDS, is_internet, prepare
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class DirectServer:
         self.outbox = Outbox(self._loop)
         self.done: asyncio.Future[None] = self._loop.create_future()
         self.done.set_result(None)
+        self.reception = Reception(application)
         self._trusted = frozenset(trusted_proxies)
         self._listening: dict[int, socket.socket] = {}
         self._opening: set[asyncio.Task[Any]] = set()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 
 from streamproxy.domain.sessions import checked_session_id
 from streamproxy.domain.streams import EndReason
@@ -56,17 +56,10 @@ class AnsweringHandler(BaseHandler):
             policy=policy,
         )
 
-    async def relay(self, order: Order) -> None:
+    def relay(self, order: Order) -> Awaitable[None]:
         """Answer as the upstream does: a stream of events, or its JSON body."""
         self.exchange = exchange = self.environment.chat.exchange(order)
-        try:
-            async with self.while_client_listens():
-                if order.request.stream:
-                    await self._stream(exchange)
-                else:
-                    await self._whole(exchange)
-        finally:
-            self._log_exchange()
+        return self._stream(exchange) if order.request.stream else self._whole(exchange)
 
     async def answered(self, order: Order) -> Exchange | None:
         """Wait for the whole answer, settled and recorded; None when the client left meanwhile.
@@ -76,7 +69,7 @@ class AnsweringHandler(BaseHandler):
         self.exchange = exchange = self.environment.chat.exchange(order)
         complete = False
         try:
-            async with self.while_client_listens():
+            with self.while_client_listens():
                 async with exchange:
                     await exchange.open()
                     await exchange.body()
@@ -86,14 +79,18 @@ class AnsweringHandler(BaseHandler):
         return exchange if complete else None
 
     async def _whole(self, exchange: Exchange) -> None:
-        async with exchange:
-            await exchange.open()
-            body = await exchange.body()
-            self._note(exchange)
-            self.set_headers(self.answer_headers())
-            self.write_json(body)
-            self.finish()
-            exchange.told()
+        try:
+            with self.while_client_listens():
+                async with exchange:
+                    await exchange.open()
+                    body = await exchange.body()
+                    self._note(exchange)
+                    self.set_headers(self.answer_headers())
+                    self.write_json(body)
+                    self.finish()
+                    exchange.told()
+        finally:
+            self._log_exchange()
 
     async def _stream(self, exchange: Exchange) -> None:
         environment = self.environment
@@ -104,22 +101,28 @@ class AnsweringHandler(BaseHandler):
             fields=self.answer_headers,
             render=None if self.rendering is None else self.rendering.feed,
         )
-        with events:
-            try:
-                async with exchange:
-                    await exchange.open()
-                    await exchange.send_to(events)
-                    self._note(exchange)
-                    events.finish()
-                    exchange.told()
-            except StreamProxyError as error:
-                if not events.opened:
-                    raise
-                # 200 is out: the error is told in the stream, where every SDK raises on it.
-                self.log_fields["error"] = error.code
-                await events.send(Relay.failing(error))
-                self._note(exchange)
-                events.finish()
+        try:
+            with self.while_client_listens(), events:
+                try:
+                    async with exchange:
+                        await exchange.open()
+                        await exchange.send_to(events)
+                        self._note(exchange)
+                        events.finish()
+                        exchange.told()
+                except StreamProxyError as error:
+                    if not events.opened:
+                        raise
+                    await self._fail_in_stream(exchange, events, error)
+        finally:
+            self._log_exchange()
+
+    async def _fail_in_stream(self, exchange: Exchange, events: EventStream, error: StreamProxyError) -> None:
+        """200 is out: the error is told in the stream, where every SDK raises on it."""
+        self.log_fields["error"] = error.code
+        await events.send(Relay.failing(error))
+        self._note(exchange)
+        events.finish()
 
     def answer_headers(self) -> Mapping[str, str]:
         """What is known of the exchange by now, for answers and errors alike."""
@@ -137,7 +140,7 @@ class AnsweringHandler(BaseHandler):
         return fields
 
     def _log_exchange(self) -> None:
-        if self.exchange is not None:
+        if self.exchange is not None and not self.logged:
             self._note(self.exchange)
         if self.client_left:
             self.log_request()

@@ -9,17 +9,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from functools import cached_property, partial
+from collections.abc import Mapping
+from functools import partial
 from http.client import responses
 from typing import Any, ClassVar
 
 from tornado.http1connection import HTTP1Connection
-from tornado.web import HTTPError, RequestHandler, stream_request_body
+from tornado.web import HTTPError, RequestHandler
 
 from streamproxy.connections.answer import Answer
 from streamproxy.connections.client import Client
+from streamproxy.connections.handler import LeanHandler
 from streamproxy.connections.iostreams import IOStreamClient
 from streamproxy.domain.identity import Principal
 from streamproxy.errors import (
@@ -32,6 +32,7 @@ from streamproxy.errors import (
     UnsupportedMediaTypeError,
 )
 from streamproxy.handlers.environment import Environment
+from streamproxy.handlers.listening import Listening
 from streamproxy.log import access_line
 from streamproxy.randomness import token
 from streamproxy.wire import error as wire_error
@@ -44,10 +45,11 @@ access = logging.getLogger("streamproxy.access")
 MAX_DISCARDED_BODY = 16 << 20
 # nginx's word for a client that left before the answer was complete.
 CLIENT_CLOSED_REQUEST = 499
+# On every answer.
+ALWAYS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
 
 
-@stream_request_body
-class BaseHandler(RequestHandler):
+class BaseHandler(LeanHandler):
     """See the module. Subclasses that need no credential set ``public = True``."""
 
     public: ClassVar[bool] = False
@@ -55,19 +57,16 @@ class BaseHandler(RequestHandler):
 
     def initialize(self, environment: Environment) -> None:
         self.environment = environment
+        self.client: Client = self.answer or self._client()
         self.request_id = f"req_{token(12)}"
         self.began = time.monotonic()
-        self.client_left = False
         self.log_fields: dict[str, object] = {}
-        self._body = bytearray()
+        self._body: bytes | bytearray = b""
         self._body_too_large = False
-        self._listening: asyncio.Task[Any] | None = None
-        self._logged = False
-        self.set_default_headers()
+        self._listening: Listening | None = None
+        self.logged = False
 
-    @cached_property
-    def client(self) -> Client:
-        """Where the request came from, and its answer goes."""
+    def _client(self) -> Client:
         connection = self.request.connection
         if isinstance(connection, Answer):
             return connection
@@ -77,11 +76,16 @@ class BaseHandler(RequestHandler):
 
     # -- before the method ----------------------------------------------------------------------------
 
-    async def prepare(self) -> None:
+    def expect_body(self) -> None:
         self.client.set_max_body_size(MAX_DISCARDED_BODY)
+
+    async def prepare(self) -> None:
+        if self.task is None:  # Otherwise all of it is here.
+            self.expect_body()
         if self.request.method == "OPTIONS":
             return
-        self.environment.old_proxy.look(self.request)
+        if self.request.version == "HTTP/1.0":
+            self.environment.old_proxy.look(self.request)
         if self.environment.draining.is_set():
             self.set_header("Connection", "close")
         try:
@@ -94,8 +98,7 @@ class BaseHandler(RequestHandler):
     async def admit(self) -> None:
         """Whatever may refuse the request before its body is looked at."""
         if not self.public:
-            request = self.request
-            self.principal = await self.environment.authenticate(request.headers, request.cookies, request.host)
+            self.principal = await self.environment.authenticate(self.request)
 
     @staticmethod
     async def _refuse(refusal: StreamProxyError, *_: str, **__: str) -> None:
@@ -104,8 +107,13 @@ class BaseHandler(RequestHandler):
     def data_received(self, chunk: bytes) -> None:
         if len(self._body) + len(chunk) > self.environment.max_body_bytes:
             self._body_too_large = True
-            self._body.clear()
-        if not self._body_too_large:
+            self._body = b""
+        if self._body_too_large:
+            return
+        if not self._body:  # Most come in one piece.
+            self._body = chunk
+        else:
+            self._body = self._body if isinstance(self._body, bytearray) else bytearray(self._body)
             self._body += chunk
 
     @property
@@ -123,60 +131,31 @@ class BaseHandler(RequestHandler):
     @property
     def json_body(self) -> bytes:
         """The request's body; RequestTooLargeError over the bound, UnsupportedMediaTypeError for a form or file."""
-        body, kind = self.body, self.body_kind
-        if kind and kind != "application/json" and not kind.endswith("+json"):
-            raise UnsupportedMediaTypeError("Send the body as application/json.")
+        body = self.body
+        if self.request.headers.get("Content-Type") != "application/json":
+            kind = self.body_kind
+            if kind and kind != "application/json" and not kind.endswith("+json"):
+                raise UnsupportedMediaTypeError("Send the body as application/json.")
         return body
 
     # -- while it works ---------------------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def while_client_listens(self) -> AsyncIterator[None]:
-        """Cancel what runs inside as soon as the client leaves, and end quietly then.
-
-        The cancellation comes once; what settles the request inside may await as it needs.
-        """
-        task = asyncio.current_task()
-        self._listening = task
-        pulse = self.client.watch(self.environment.heartbeat_seconds)
-        try:
-            if self.client_left and task is not None:
-                # It left before this began: what runs inside ends where it first waits, as if it had just left.
-                task.cancel()
-            yield
-        except asyncio.CancelledError:
-            if not self.client_left or task is None:
-                raise
-            task.uncancel()
-        finally:
-            if pulse is not None:
-                pulse.stop()
-            self._listening = None
+    def while_client_listens(self) -> Listening:
+        """Use as ``with``: what runs inside is cancelled as soon as the client leaves, and ends quietly then."""
+        task = self.task or asyncio.current_task()
+        every = self.environment.heartbeat_seconds
+        self._listening = Listening(task, self.client, every=every, left=self.client_left)
+        return self._listening
 
     def on_connection_close(self) -> None:
-        self.client_left = True
-        # Ends Tornado's wait for the rest of a body, which would keep the request in memory for ever.
         super().on_connection_close()
         if self._listening is not None:
-            self._listening.cancel()
+            self._listening.leave()
 
     # -- the answer -----------------------------------------------------------------------------------
 
-    def set_default_headers(self) -> None:
-        # Tornado calls this from its constructor, before initialize, and again after every clear().
-        self.clear_header("Server")
-        environment: Environment | None = getattr(self, "environment", None)
-        if environment is None:
-            return
-        self.set_header("X-Request-Id", self.request_id)
-        self.set_header("X-Content-Type-Options", "nosniff")
-        self.set_header("Referrer-Policy", "no-referrer")
-        self.set_header("Cache-Control", "no-store")
-        self.set_headers(environment.cors.answer(self.request.headers))
-
-    def set_headers(self, headers: Mapping[str, str]) -> None:
-        for name, value in headers.items():
-            self.set_header(name, value)
+    def own_fields(self) -> Mapping[str, str]:
+        return {"X-Request-Id": self.request_id, **ALWAYS, **self.environment.cors.answer(self.request.headers)}
 
     def compute_etag(self) -> None:
         """No answer of ours is worth hashing: they are all their own."""
@@ -243,9 +222,9 @@ class BaseHandler(RequestHandler):
 
     def log_request(self) -> None:
         """One line a request, when it is over. Never content, credential or query."""
-        if self._logged:
+        if self.logged:
             return
-        self._logged = True
+        self.logged = True
         status = CLIENT_CLOSED_REQUEST if self.client_left else self.get_status()
         principal: Principal | None = getattr(self, "principal", None)
         fields = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from contextlib import aclosing
 
 from streamproxy.domain.streamlog import Piece, StreamState
@@ -21,17 +22,16 @@ from streamproxy.wire.chat import parse_request
 class ChatCompletionsHandler(AnsweringHandler):
     """Streamed or whole, in a session (``X-Session-Id``) or without, recorded (``X-Resumable: 1``) or not."""
 
-    async def post(self) -> None:
+    def post(self) -> Awaitable[None]:
         request = parse_request(self.json_body)
         session_id = self.request.headers.get("X-Session-Id")
         order = self.order(request, endpoint="/v1/chat/completions", session_id=session_id)
-        self.rendering = rendering(self, order.stream_id)
+        self.rendering = rendering(self, order.stream_id) if self.request.query else None
         if self.rendering is not None and not request.stream:
             raise BadRequestError('A format is for "stream": true.', param="stream")
         if request.stream and self.request.headers.get("X-Resumable") == "1":
-            await self._resumable(order)
-        else:
-            await self.relay(order)
+            return self._resumable(order)
+        return self.relay(order)
 
     async def _resumable(self, order: Order) -> None:
         """The stream goes on when the client leaves, and every event says where to resume."""
@@ -39,8 +39,9 @@ class ChatCompletionsHandler(AnsweringHandler):
         self.log_fields["stream_id"] = order.stream_id
         live = await streams.start(order, cancel_when_left=self.environment.cancel_when_left)
         every = self.environment.heartbeat_seconds
-        async with while_allowed(self.admit, self.client, every=every), self.while_client_listens():
-            await self._send(live, order)
+        async with while_allowed(self.admit, self.client, every=every):
+            with self.while_client_listens():
+                await self._send(live, order)
         if self.client_left:
             self.log_request()
 

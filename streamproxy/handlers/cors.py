@@ -38,6 +38,7 @@ EXPOSED = ", ".join(
 MOST_FIELDS = 40
 _FIELD_NAME = re.compile(r"[a-z0-9-]{1,64}")
 MAX_AGE = "86400"
+_VARYING = {"Vary": "Origin"}
 
 
 class Cors:
@@ -45,16 +46,16 @@ class Cors:
 
     def __init__(self, origins: Sequence[str]) -> None:
         self._origins = frozenset(origins)
+        self._answers = {origin: {**_allowing(origin), "Vary": "Origin"} for origin in self._origins}
+        # Where every origin, or none, is allowed, it makes no difference which one asks.
+        self._others = _VARYING if self._origins else {}
+        if "*" in self._origins:
+            self._answers, self._others = {}, _allowing("*")
 
     def answer(self, headers: HTTPHeaders) -> Mapping[str, str]:
         """Fields for any answer, errors and streams included."""
-        if not self._origins:
-            return {}
-        allowed = self._allowed(headers)
-        if allowed is None:
-            return {"Vary": "Origin"}
-        fields = {"Access-Control-Allow-Origin": allowed, "Access-Control-Expose-Headers": EXPOSED}
-        return fields if allowed == "*" else {**fields, "Vary": "Origin"}
+        origin = headers.get("Origin") if self._answers else None
+        return self._others if origin is None else self._answers.get(origin, self._others)
 
     def preflight(self, headers: HTTPHeaders) -> Mapping[str, str]:
         """Further fields for the answer to OPTIONS."""
@@ -77,3 +78,7 @@ class Cors:
         asked = headers.get("Access-Control-Request-Headers", "").lower().split(",")[:MOST_FIELDS]
         names = {name.strip() for name in asked}
         return {n for n in names if n.startswith("x-stainless-") and _FIELD_NAME.fullmatch(n)}
+
+
+def _allowing(origin: str) -> dict[str, str]:
+    return {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": EXPOSED}

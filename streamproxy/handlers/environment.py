@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from http.cookies import Morsel
 
-from tornado.httputil import HTTPHeaders
+from tornado.httputil import HTTPHeaders, HTTPServerRequest
 
 from streamproxy.domain.identity import Principal
 from streamproxy.domain.ports import Conversations, Pingable
@@ -72,10 +71,17 @@ class Environment:
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     old_proxy: OldProxyCheck = field(default_factory=OldProxyCheck)
 
-    async def authenticate(self, headers: HTTPHeaders, cookies: Mapping[str, Morsel[str]], host: str) -> Principal:
-        """The principal of a request; AuthenticationError when there is none."""
-        cookie = cookies[self.cookie].value if self.cookie in cookies and from_own_page(headers, host) else None
+    async def authenticate(self, request: HTTPServerRequest) -> Principal:
+        """The principal of *request*; AuthenticationError when there is none."""
+        headers = request.headers
+        cookie = self._cookie(request) if "Cookie" in headers else None
         return await self.auth.authenticate(headers.get("Authorization"), cookie=cookie)
+
+    def _cookie(self, request: HTTPServerRequest) -> str | None:
+        cookies = request.cookies
+        if self.cookie in cookies and from_own_page(request.headers, request.host):
+            return cookies[self.cookie].value
+        return None
 
 
 def from_own_page(headers: HTTPHeaders, host: str) -> bool:

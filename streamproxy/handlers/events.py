@@ -72,11 +72,9 @@ class EventsHandler(BaseHandler):
             return
         every = self.environment.heartbeat_seconds
         with streams.place(source):
-            async with (
-                while_allowed(self._still_allowed, self.client, every=every),
-                self.while_client_listens(),
-            ):
-                await self._send(source, after)
+            async with while_allowed(self._still_allowed, self.client, every=every):
+                with self.while_client_listens():
+                    await self._send(source, after)
         if self.client_left:
             self.log_request()
 

@@ -64,18 +64,20 @@ class EventStream:
         self._timer: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> Self:
-        self._timer = self._loop.call_at(min(self._opens, self._wrote + self._heartbeat), self._tick)
+        silent = self._wrote + self._heartbeat
+        self._timer = self._loop.call_at(self._opens if self._opens < silent else silent, self._tick)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop()
+        if self._timer is not None:
+            self._stop()
 
     def finish(self) -> None:
         """The answer is complete. Behind its end there must not be a heartbeat."""
         self._stop()
-        self._handler.finish()
+        self._handler.end()
 
     def _stop(self) -> None:
         if self._timer is not None:
@@ -85,9 +87,10 @@ class EventStream:
     async def send(self, frames: bytes) -> None:
         """Write whole events; waits only while the client's socket takes no more."""
         # One flush at a time: of two that run at once, Tornado never completes the first.
-        await self._drained()
-        self.write(frames)
-        await self._drained()
+        if self._pending is not None:
+            await self._drained()
+        if self.write(frames) is not None:
+            await self._drained()
 
     def write(self, frames: bytes) -> asyncio.Future[None] | None:
         """Write whole events; a future while the socket takes no more: until it is done, write nothing else."""
@@ -102,9 +105,7 @@ class EventStream:
             return self._pending
         self.opened = True
         self._handler.set_headers({**FIELDS, **self._fields()})
-        self._handler.write(data)
-        flushed = self._handler.flush()
-        self._pending = None if flushed.done() else flushed
+        self._pending = self._handler.open(data)
         return self._pending
 
     async def _drained(self) -> None:

@@ -39,7 +39,7 @@ class PageHandler(BaseHandler):
     async def _welcome_guest(self) -> None:
         environment, request = self.environment, self.request
         try:
-            await environment.authenticate(request.headers, request.cookies, request.host)
+            await environment.authenticate(request)
         except AuthenticationError:
             set_page_cookie(self, await environment.auth.issue_guest())
 

@@ -16,18 +16,19 @@ def limit_fields(standings: Sequence[Standing]) -> Mapping[str, str]:
     """Header fields for *standings*; none where nothing is limited."""
     if not standings:
         return {}
-    named = [(f"{s.unit}-{s.window_seconds}", s) for s in standings]
-    fields = {
-        "RateLimit-Policy": ", ".join(f'"{name}";q={s.limit};w={s.window_seconds}' for name, s in named),
-        "RateLimit": ", ".join(f'"{name}";r={s.remaining};t={ceil(s.reset_seconds)}' for name, s in named),
-    }
-    for unit in ("requests", "tokens"):
-        of_unit = [s for s in standings if s.unit == unit]
-        if of_unit:
-            tightest = min(of_unit, key=lambda s: s.remaining)
-            fields[f"x-ratelimit-limit-{unit}"] = str(tightest.limit)
-            fields[f"x-ratelimit-remaining-{unit}"] = str(tightest.remaining)
-            fields[f"x-ratelimit-reset-{unit}"] = duration(tightest.reset_seconds)
+    policies = states = ""
+    tightest: dict[str, Standing] = {}
+    for standing in standings:
+        unit, seconds = standing.unit, standing.window_seconds
+        policies += f', "{unit}-{seconds}";q={standing.limit};w={seconds}'
+        states += f', "{unit}-{seconds}";r={standing.remaining};t={ceil(standing.reset_seconds)}'
+        if unit not in tightest or standing.remaining < tightest[unit].remaining:
+            tightest[unit] = standing
+    fields = {"RateLimit-Policy": policies[2:], "RateLimit": states[2:]}
+    for unit, standing in tightest.items():
+        fields[f"x-ratelimit-limit-{unit}"] = f"{standing.limit}"
+        fields[f"x-ratelimit-remaining-{unit}"] = f"{standing.remaining}"
+        fields[f"x-ratelimit-reset-{unit}"] = duration(standing.reset_seconds)
     return fields
 
 
@@ -37,6 +38,6 @@ def duration(seconds: float) -> str:
         return f"{ceil(seconds * 1000)}ms"
     if seconds < 60:
         return f"{round(seconds, 2):g}s"
-    minutes, rest = divmod(ceil(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
+    whole = ceil(seconds)
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
     return f"{hours}h{minutes}m{rest}s" if hours else f"{minutes}m{rest}s"
