@@ -112,6 +112,10 @@ HANDMADE: dict[str, Stream] = {
     ),
     "a plain event behind the end": (chunk() + DONE + chunk(), [len(chunk() + DONE)]),
     "a carriage return in a plain event": (chunk() + BROKEN_LINE, [len(chunk())]),
+    "a mark of byte order behind the first event": (
+        chunk() + b"\xef\xbb\xbf" + chunk(id="b") + chunk(usage=None),
+        [len(chunk())],
+    ),
     "no UTF-8 in a plain event": (chunk() + chunk().replace(b"x", b"\xff"), [len(chunk())]),
     "choices before ids, which differ": (CHOICES_FIRST % b"chatcmpl-a" + CHOICES_FIRST % b"b", [10]),
     "a call's id before the completion's": (
@@ -161,10 +165,11 @@ MUTANTS = {
     "alike: any bytes": (plainevents, "and (frames.isascii() or sse.is_utf8(frames))", ""),
     "a beginning of any id": (plainevents, "and self.id is not None and self.id in beginning", ""),
     "carriage returns": (relay, " or _CR in batch", ""),
-    "decoder left alone": (relay, "if self._decoder.pending or", "if"),
+    "decoder left alone": (relay, "if self._pending or _CR", "if _CR"),
+    "a mark of byte order anywhere": (relay, "begun=self._begun", ""),
     "alike within an event": (relay, "if self._between:", "if True:"),
-    "alike behind a tail": (relay, "self._tail or self._decoder.pending)", "self._decoder.pending)"),
-    "alike in the decoder": (relay, "self._tail or self._decoder.pending)", "self._tail)"),
+    "alike behind a tail": (relay, "self._tail or self._pending)", "self._pending)"),
+    "alike in the decoder": (relay, "self._tail or self._pending)", "self._tail)"),
     "known: texts lost": (
         relay,
         "            said.add_texts(texts)\n            said.add(after)",
