@@ -111,7 +111,8 @@ class Relay:
         if self.texts is not None:
             transcript.add_texts(self.texts)
             return
-        self.foretell(transcript, frames)
+        if self._said is not None:
+            transcript.foresee(frames, self._said)
         transcript.add(frames)
 
     def foretell(self, transcript: Transcript, frames: bytes) -> None:
@@ -161,7 +162,11 @@ class Relay:
 
     def ending(self, prompt_tokens: int, completion_tokens: int) -> bytes:
         """The last frames of a finished stream: usage where the client wants it, ``[DONE]``."""
-        return self._usage_frame(prompt_tokens, completion_tokens) + sse.DONE
+        if not self._include_usage:
+            return sse.DONE
+        if self._usage_chunk is not None:
+            return sse.frame(self._usage_chunk) + sse.DONE
+        return self._completion.usage(prompt_tokens, completion_tokens) + sse.DONE
 
     def cutting(
         self, finish_reason: str, prompt_tokens: int, completion_tokens: int, *, choices: Sequence[int] = (0,)
@@ -174,13 +179,6 @@ class Relay:
     def failing(error: StreamProxyError) -> bytes:
         """The last frames of a broken stream: every SDK raises on the first, and the second ends its wait."""
         return wire_error.frame(error) + sse.DONE
-
-    def _usage_frame(self, prompt_tokens: int, completion_tokens: int) -> bytes:
-        if not self._include_usage:
-            return b""
-        if self._usage_chunk is not None:
-            return sse.frame(self._usage_chunk)
-        return self._completion.usage(prompt_tokens, completion_tokens)
 
     def _whole_events(self, buffer: bytes) -> bytes:
         """The frames for *buffer*, which ends with an event's blank line."""
@@ -241,13 +239,13 @@ class Relay:
 
     def _read_event(self, event: bytes) -> bytes:
         """The frames for *event*, or for several at once, which only the decoder takes."""
+        if event == sse.DONE:
+            self.ended = self.over = True
+            return b""
         data = sse.only_data(event)
         if data is None:
             return self._decode(event)
         self._begun = True
-        if event == sse.DONE:
-            self.ended = self.over = True
-            return b""
         return self._frames_of(data)
 
     def _decode(self, data: bytes) -> bytes:

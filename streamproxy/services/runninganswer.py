@@ -78,13 +78,14 @@ async def guards_of(
     guards: list[Guard] = []
     if parts.moderation is not None and (words := parts.moderation.guard()) is not None:
         guards.append(words)
-    if held.reserved_tokens is not None and prompt is not None:
+    reserved = held.reserved_tokens
+    if reserved is not None and prompt is not None:
         prompts, model = parts.prompts, order.request.model
         budget = AnswerBudget(
             transcript,
-            count=(await prompts.counter(model)).count,
+            counter=partial(prompts.counter, model),
             off_loop=partial(prompts.text_tokens, model),
-            allowance=max(held.reserved_tokens - await prompts.tokens(order.request, prompt), 0),
+            allowance=max(reserved - await prompts.tokens(order.request, prompt), 0),
             extend=held.extend,
         )
         guards.append(budget)

@@ -22,7 +22,7 @@ DONE: Final = b"data: [DONE]\n\n"
 MAX_EVENT_SIZE: Final = 1 << 20
 
 # A number: ``in`` with bytes on its left raises and catches a TypeError each time (CPython's bytes_contains).
-_CR = ord("\r")
+_LF, _CR = b"\n\r"
 _BOM = b"\xef\xbb\xbf"
 # Exactly the line ends of the specification: str.splitlines would also cut at U+2028, U+0085, \v and others.
 _LINE_END = re.compile(r"\r\n|\r|\n")
@@ -185,7 +185,7 @@ def only_data(event: bytes) -> bytes | None:
     if (
         event.startswith(b"data: ")
         and event.find(b"\n") == size - 2
-        and event.endswith(b"\n")
+        and event[-1] == _LF
         and _CR not in event
         and size - 2 <= MAX_EVENT_SIZE
         and (event.isascii() or is_utf8(event))
