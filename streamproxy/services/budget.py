@@ -82,7 +82,7 @@ class AnswerBudget:
         size = len(frames)
         if size > free:
             said = transcript.foresee(frames)
-            size = said.text_bytes
+            size = said.read_bytes
         if size <= free:
             self.room -= size
         elif self._counts is None or uncounted + size > MOST_AT_ONCE or not self._covers_exactly(said, self._counts):
@@ -124,7 +124,7 @@ class AnswerBudget:
     async def _reserves_plenty(self, frames: bytes) -> bool:
         """Whether *frames* are covered by their bytes, more being reserved for them while windows are mostly free."""
         most = self._tokens + self._transcript.text_bytes - self._bytes
-        most += self._transcript.foresee(frames).text_bytes
+        most += self._transcript.foresee(frames).read_bytes
         missing = most - self._allowance
         # A long answer asks less and less often.
         piece = max(SPARE_PIECE, most // 2, missing)

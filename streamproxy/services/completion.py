@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -18,8 +17,7 @@ _LF = ord("\n")
 _ID = re.compile(rb'"id" ?: ?"((?:[^"\\]|\\.)*)"')
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True, gc=False):
     """What a chunk of ours says about itself. *fallback_id* is used when the upstream's id will not do."""
 
     fallback_id: str
@@ -131,6 +129,10 @@ def _spelled_id(data: bytes, own: object) -> bytes | None:
     """How *data* spells its id *own*, None when that is none. Tool calls have ids too, and may come first."""
     if not isinstance(own, str) or not own:
         return None
+    # Nearly always it comes first. A regular expression costs ten times that.
+    spelled = b'"id":"%b"' % own.encode()
+    if data.startswith(spelled, 1) and "\\" not in own:
+        return spelled
     for found in _ID.finditer(data):
         if msgspec.json.decode(b'"' + found[1] + b'"') == own:
             return found[0]

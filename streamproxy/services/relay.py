@@ -16,7 +16,8 @@ import streamproxy.wire.error as wire_error
 from streamproxy.dialects.base import Translator
 from streamproxy.errors import StreamProxyError, UpstreamError
 from streamproxy.services.completion import Completion, Identity, TakenIds
-from streamproxy.services.plainevents import NO_USAGE, PlainEvents
+from streamproxy.services.endings import end_of_event, end_of_text, last_events
+from streamproxy.services.plainevents import PlainEvents
 from streamproxy.services.textevents import TextEvents
 from streamproxy.wire import sse
 from streamproxy.wire.chat import ReportedUsage, Transcript, envelope_decoder, split_usage
@@ -24,14 +25,9 @@ from streamproxy.wire.chat import ReportedUsage, Transcript, envelope_decoder, s
 # A fragment longer than this is no longer glued to the next batch byte by byte: the decoder takes over,
 # whose work is linear.
 LONGEST_TAIL = 1 << 16
-# A finish reason, the usage, the end mark.
-ENDING_EVENTS = 3
-# In so many bytes behind the last plain event a usage is looked for, and each event is read by itself.
-ENDING_BYTES = 2048
 # From so many bytes on it is worth its while to take out the texts that stand between other events.
 MANY_BYTES = 1 << 14
 _CR = ord("\r")
-_DONE_BYTES = len(sse.DONE)
 
 
 class Relay:
@@ -182,17 +178,19 @@ class Relay:
 
     def _whole_events(self, buffer: bytes) -> bytes:
         """The frames for *buffer*, which ends with an event's blank line."""
-        before = plain = b""
-        texts: list[bytes] | None = None
-        start = 0
+        before = b""
+        start, end = 0, len(buffer)
         if self._completion.spelled is None:
             start = buffer.find(b"\n\n") + 2
             before = self._read_event(buffer[:start])
+            if start == end or self.over:
+                return before
         # Once, and not for what is left behind each marked event: that would be quadratic.
-        if not self.over:
-            plain, texts = self._alike_from(buffer, start)
-        # Behind plain events stand those of the ending, if any.
-        after = self._read_events(buffer, start + len(plain), few=plain != b"")
+        stop = end_of_text(buffer, start, end)
+        plain, texts = (b"", None) if stop == start else self._alike_from(buffer, start, stop)
+        # What is not plain is the ending, or may be anything.
+        ending = plain != b"" or stop == start
+        after = self._read_events(buffer, start + len(plain), end, each=ending)
         if texts is not None:
             self._said = said = Transcript()
             said.add(before)
@@ -201,41 +199,40 @@ class Relay:
             self.size = len(before) + len(plain) - len(texts) * self._text_events.saved + len(after)
         return before + plain + after
 
-    def _alike_from(self, buffer: bytes, start: int) -> tuple[bytes, list[bytes] | None]:
-        """The events that are plain at a glance: all from *start*, all but those that end a stream, none.
+    def _alike_from(self, buffer: bytes, start: int, stop: int) -> tuple[bytes, list[bytes] | None]:
+        """The events that are plain at a glance: all from *start* to *stop*, all but those that end a stream, none.
 
         Where they are many, also what they say.
         """
-        if len(buffer) - start >= MANY_BYTES:
-            self._text_events.study(buffer[start : _end_of_event(buffer, start, len(buffer))], self._plain.beginning)
-            for stop in (len(buffer), _start_of_ending(buffer)):
-                plain = buffer[start:stop]
+        if stop - start >= MANY_BYTES:
+            self._text_events.study(buffer[start : end_of_event(buffer, start, stop)], self._plain.beginning)
+            for end in (len(buffer), last_events(buffer)):
+                plain = buffer[start:end]
                 texts = self._text_events.texts(plain) if plain else None
                 if texts is not None:
                     return plain, texts
-        plain = buffer[start : _end_of_text(buffer, start)]
+        plain = buffer[start:stop]
         if self._plain.alike(plain):
             return plain, None
-        plain = buffer[start : _start_of_ending(buffer)]
+        plain = buffer[start : last_events(buffer)]
         return plain if self._plain.alike(plain) else b"", None
 
-    def _read_events(self, buffer: bytes, start: int, *, few: bool) -> bytes:
-        """The frames for what may need to be read, from *start* on; where they are *few* all are."""
+    def _read_events(self, buffer: bytes, start: int, end: int, *, each: bool) -> bytes:
+        """The frames for what may need to be read, from *start* to *end*: only some of it, or *each* event."""
         frames = []
-        end = len(buffer)
         while start < end and not self.over:
-            marked = start if few else self._plain.first_mark(buffer, start, end)
+            marked = start if each else self._plain.first_mark(buffer, start, end)
             if marked > start and self._plain.hold(plain := buffer[start:marked]):
                 frames.append(plain)
                 start = marked
             else:
                 # A marked event is read by itself, so that its plain neighbours still leave as they are.
                 alone = marked == start or self._completion.spelled is None
-                stop = _end_of_event(buffer, start, end) if alone else end
+                stop = end_of_event(buffer, start, end) if alone else end
                 if shown := self._read_event(buffer[start:stop]):
                     frames.append(shown)
                 start = stop
-        return b"".join(frames)
+        return b"".join(frames) if frames else b""
 
     def _read_event(self, event: bytes) -> bytes:
         """The frames for *event*, or for several at once, which only the decoder takes."""
@@ -307,29 +304,3 @@ class Relay:
         if reported is not None:
             self.usage, self._usage_chunk = reported, chunk
         return b"" if rest is None else sse.frame(rest)
-
-
-def _end_of_text(buffer: bytes, start: int) -> int:
-    """Where behind *start* the end mark begins, and a usage before it, if they are in *buffer*."""
-    end = len(buffer)
-    if buffer.endswith(sse.DONE):
-        end -= _DONE_BYTES
-    at = buffer.rfind(b'"usage"', max(start, end - ENDING_BYTES), end)
-    if at < 0 or buffer.startswith(NO_USAGE, at):
-        return end
-    # Before the first event this is no place that one could end at.
-    return buffer.rfind(b"\n\n", start, at) + 2
-
-
-def _start_of_ending(buffer: bytes) -> int:
-    """Where the last events of *buffer* begin, which may be those that end a stream."""
-    at = len(buffer)
-    for _ in range(ENDING_EVENTS + 1):
-        at = buffer.rfind(b"\n\n", 0, max(at, 0))
-    return at + 2 if at >= 0 else 0
-
-
-def _end_of_event(buffer: bytes, start: int, end: int) -> int:
-    """Where the event at *start* ends, at *end* when nothing but a stray newline is left."""
-    at = buffer.find(b"\n\n", start, end)
-    return end if at < 0 else at + 2

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamproxy.services import completion, plainevents, relay
+from streamproxy.services.endings import ENDING_EVENTS
 from streamproxy.services.textevents import BYTES_A_TEXT
 from tests.services.slowrelay import SlowRelay
 from tests.services.upstreambytes import Stream, stream_of, talk_of
@@ -253,7 +254,7 @@ def test_what_may_be_text_is_all_but_what_all_events_begin_with_or_have_around_i
     marked = chunk(usage={"prompt_tokens": 1, "completion_tokens": 1})
     shown = running.feed(many + marked)
     # The last ones are read: they might be those that end a stream.
-    known = 31 - relay.ENDING_EVENTS
+    known = 31 - ENDING_EVENTS
     assert running.size == known * (1000 + BYTES_A_TEXT) + len(shown) - known * len(spoken)
     running.feed(spoken + marked)
     assert running.size == len(spoken) + len(shown) - len(many)

@@ -90,15 +90,16 @@ class Transcript:
     def foresee(self, frames: bytes, said: Transcript | None = None) -> Transcript:
         """What *frames* say (*said* where that is known), which may be added next: then they are not read again."""
         if self._foreseen is None or self._foreseen[0] is not frames:
-            self._foreseen = frames, Transcript(frames) if said is None else said
+            if said is None:
+                said = Transcript(frames)
+            said.read()
+            self._foreseen = frames, said
         return self._foreseen[1]
 
     def _append(self, said: Transcript) -> bool:
         """Add what was *said* behind this; False where that cannot be without reading it again."""
         if self._behind:
             self.read()
-        if said._behind:
-            said.read()
         # Pieces of calls belong to those that came before.
         if said._calls is not None:
             return False
