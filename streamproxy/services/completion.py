@@ -66,7 +66,7 @@ class Completion:
             if self.spelled is None and not chunk.id and self._waits(chunk):
                 self._prelude.append(data)
                 return b"", b""
-            if self.spelled is not None or not self._is_named(data, chunk.id):
+            if self.spelled is not None or not self._takes_name(data, chunk.id):
                 data = self._completed(data)
         if _LF in data:
             data = msgspec.json.encode(msgspec.json.decode(data))
@@ -80,8 +80,8 @@ class Completion:
         """Whether *chunk*, without an id before the completion has one, says so little that it can."""
         return not chunk.choices and chunk.usage is None and len(self._prelude) < LONGEST_PRELUDE
 
-    def _is_named(self, data: bytes, own: Any) -> bool:
-        """Whether *own*, the first chunk's id, names the completion: not if another completion had it already."""
+    def _takes_name(self, data: bytes, own: Any) -> bool:
+        """Whether the completion takes *own*, the first chunk's id, for its name: not if another one had it already."""
         spelled = _spelled_id(data, own)
         if spelled is not None and self._taken_ids.take(own):
             self.spelled, self._id = spelled, own
