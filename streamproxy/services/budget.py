@@ -36,10 +36,18 @@ class Extend(Protocol):
         """Whether there was room; with *spare* only where half of each window stays free."""
 
 
+class Counter(Protocol):
+    """Counts the tokens of one model's texts: a ``domain.tokens.TokenCounter``."""
+
+    def count(self, text: str) -> int:
+        """Tokens of *text*."""
+
+
 class AnswerBudget:
     """A guard: lets events pass as long as the tokens in them are covered by what was reserved, the *allowance*.
 
-    *transcript* has what passed before, *count* gives the tokens of a text, *off_loop* those of one that may be long.
+    *transcript* has what passed before, *counter* gives what counts a text's tokens, for which most answers never ask,
+    *off_loop* counts one that may be long.
     """
 
     reason = EndReason.BUDGET
@@ -49,7 +57,7 @@ class AnswerBudget:
         self,
         transcript: Transcript,
         *,
-        count: Callable[[str], int],
+        counter: Callable[[], Awaitable[Counter]],
         off_loop: Callable[[str], Awaitable[int]],
         allowance: int,
         extend: Extend,
@@ -57,11 +65,12 @@ class AnswerBudget:
         self.stopped = False
         self.room = allowance
         self._transcript = transcript
-        self._count = count
+        self._counter = counter
+        # None while windows are mostly free.
+        self._counts: Counter | None = None
         self._off_loop = off_loop
         self._allowance = allowance
         self._extend = extend
-        self._plenty = True
         # The beginning of what was said is counted: so many tokens, characters, bytes.
         self._tokens = self._characters = self._bytes = 0
 
@@ -70,22 +79,21 @@ class AnswerBudget:
         transcript = self._transcript
         uncounted = transcript.text_bytes - self._bytes
         self.room = free = self._allowance - self._tokens - uncounted
-        if len(frames) <= free:
-            self.room -= len(frames)
-            transcript.add(frames)
-            return True
-        said = transcript.foresee(frames)
-        if said.text_bytes <= free:
-            self.room -= said.text_bytes
-        elif self._plenty or uncounted + said.text_bytes > MOST_AT_ONCE or not self._covers_exactly(said):
+        size = len(frames)
+        if size > free:
+            said = transcript.foresee(frames)
+            size = said.read_bytes
+        if size <= free:
+            self.room -= size
+        elif self._counts is None or uncounted + size > MOST_AT_ONCE or not self._covers_exactly(said, self._counts):
             return False
         transcript.add(frames)
         return True
 
-    def _covers_exactly(self, said: Transcript) -> bool:
+    def _covers_exactly(self, said: Transcript, counter: Counter) -> bool:
         text = self._uncounted_text
-        self._note(text, self._count(text))
-        tokens = self._count(said.text)
+        self._note(text, counter.count(text))
+        tokens = counter.count(said.text)
         if self._tokens + tokens > self._allowance:
             return False
         self._note(said.text, tokens)
@@ -103,8 +111,10 @@ class AnswerBudget:
 
     async def cut(self, frames: bytes) -> bytes:
         """The events of *frames* that the budget covers; ``stopped`` is true when some were left out."""
-        if self._plenty and await self._reserves_plenty(frames):
-            return frames
+        if self._counts is None:
+            if await self._reserves_plenty(frames):
+                return frames
+            self._counts = await self._counter()
         text = self._uncounted_text
         self._note(text, await self._off_loop(text))
         passed = [frames] if await self._takes(frames) else await self._first_of(frames)
@@ -114,15 +124,15 @@ class AnswerBudget:
     async def _reserves_plenty(self, frames: bytes) -> bool:
         """Whether *frames* are covered by their bytes, more being reserved for them while windows are mostly free."""
         most = self._tokens + self._transcript.text_bytes - self._bytes
-        most += self._transcript.foresee(frames).text_bytes
+        most += self._transcript.foresee(frames).read_bytes
         missing = most - self._allowance
         # A long answer asks less and less often.
         piece = max(SPARE_PIECE, most // 2, missing)
-        if missing > 0:
-            self._plenty = await self._extend(piece, spare=True)
-            self._allowance += piece if self._plenty else 0
+        plenty = missing <= 0 or await self._extend(piece, spare=True)
+        if missing > 0 and plenty:
+            self._allowance += piece
         self.room = self._allowance - most
-        return self._plenty
+        return plenty
 
     async def _first_of(self, frames: bytes) -> Sequence[bytes]:
         """Not all of it has room: event by event, to the last one that has."""

@@ -56,8 +56,10 @@ class Delivery:
         """All but the ending. What the upstream does wrong is in the relay afterwards."""
         try:
             broken = await self._poured()
-            await self._send_rest()
-            self._finish(broken)
+            if self._guards.holding:
+                await self._send_rest()
+            if not self._over:
+                self._finish(broken)
         finally:
             self._report_usage()
 
@@ -83,11 +85,14 @@ class Delivery:
         frames = relay.feed(batch)
         if frames:
             self._room -= relay.size
-            if self._room >= 0:
+            if self._room < 0:
+                if not self._covered(frames):
+                    self._held = frames
+                    return False
+            elif relay.texts is not None:  # as nearly always: a step less than to be told
+                self._transcript.add_texts(relay.texts)
+            else:
                 relay.tell(self._transcript, frames)
-            elif not self._covered(frames):
-                self._held = frames
-                return False
             behind = self._client.write(frames)
             if behind is None:
                 self._deadlines.last = self._loop.time()
@@ -128,8 +133,6 @@ class Delivery:
 
     def _finish(self, broken: UpstreamError | None) -> None:
         relay = self._relay
-        if self._over:
-            return
         finished = self._transcript.finish_reason is not None
         if broken is None:
             relay.finish_input(finished=finished)
@@ -138,9 +141,9 @@ class Delivery:
 
     def _report_usage(self) -> None:
         """Where events are left out, the usage of all of them says nothing of what was sent."""
-        complete = not (self._held or self._guards.holding or self._guards.stopped_by)
-        if complete and self._relay.usage is not None:
-            self._transcript.report(self._relay.usage)
+        usage, guards = self._relay.usage, self._guards
+        if usage is not None and not (self._held or guards.stopped_by or guards.holding):
+            self._transcript.report(usage)
 
     def _wait_for(self, behind: asyncio.Future[None]) -> None:
         """While the client takes what it has, nobody waits for the upstream."""

@@ -69,12 +69,19 @@ class Guards:
     @property
     def room(self) -> int:
         """So many bytes of text may pass without a question, if they are added to the transcript."""
-        return min([UNREAD_BYTES, *(guard.room for guard in self._guards)])
+        room = UNREAD_BYTES
+        for guard in self._guards:
+            if guard.room < room:
+                room = guard.room
+        return room
 
     @property
     def holding(self) -> bool:
         """Whether events have come that have not passed."""
-        return any(guard.holding for guard in self._guards)
+        for guard in self._guards:  # noqa: SIM110  # one, hardly ever two: any() costs more than they
+            if guard.holding:
+                return True
+        return False
 
     def covers(self, frames: bytes) -> bool:
         """Whether *frames* passes, where that can be found out without waiting: with more than one guard it cannot."""
@@ -92,11 +99,14 @@ class Guards:
 
     async def rest(self) -> bytes:
         """What they held back of an answer that is over."""
-        return b"" if self.stopped_by is not None else await self._through(b"", last=True)
+        if self.stopped_by is not None or not self.holding:
+            return b""
+        return await self._through(b"", last=True)
 
     async def _through(self, frames: bytes, *, last: bool) -> bytes:
         for guard in self._guards:
-            frames = await guard.cut(frames)
+            if frames:
+                frames = await guard.cut(frames)
             if last and not guard.stopped:
                 frames += await guard.rest()
             if guard.stopped:

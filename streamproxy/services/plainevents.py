@@ -13,7 +13,7 @@ _CR = ord("\r")
 # What must not pass unread. In a JSON text these byte strings occur as keys only: inside a string value
 # the quotes are escaped.
 _MARKS = (b'"error"', b'"usage"', b"data: [DONE]")
-_NO_USAGE = (b'"usage":null', b'"usage": null')
+NO_USAGE = (b'"usage":null', b'"usage": null')
 # One of the two spellings in every event: a value of another type has to be read.
 _CHOICES = (b'"choices":[', b'"choices": [')
 # What is no text is left out where it is counted how much is kept: not if it is an upstream's way to have more kept.
@@ -85,7 +85,7 @@ class PlainEvents:
         first = end
         for mark in _MARKS:
             at = buffer.find(mark, start, first)
-            while at >= 0 and buffer.startswith(_NO_USAGE, at):
+            while at >= 0 and buffer.startswith(NO_USAGE, at):
                 at = buffer.find(mark, at + 1, first)
             first = at if at >= 0 else first
         return end if first == end else max(buffer.rfind(b"\n\n", start, first) + 2, start)
@@ -93,4 +93,4 @@ class PlainEvents:
 
 def _no_usage(frames: bytes) -> bool:
     """Whether each usage is null."""
-    return frames.count(b'"usage"') == sum(frames.count(null) for null in _NO_USAGE)
+    return frames.count(b'"usage"') == sum(frames.count(null) for null in NO_USAGE)

@@ -16,16 +16,15 @@ import streamproxy.wire.error as wire_error
 from streamproxy.dialects.base import Translator
 from streamproxy.errors import StreamProxyError, UpstreamError
 from streamproxy.services.completion import Completion, Identity, TakenIds
+from streamproxy.services.endings import end_of_event, end_of_text, last_events
 from streamproxy.services.plainevents import PlainEvents
 from streamproxy.services.textevents import TextEvents
 from streamproxy.wire import sse
-from streamproxy.wire.chat import ReportedUsage, Transcript, split_usage
+from streamproxy.wire.chat import ReportedUsage, Transcript, envelope_decoder, split_usage
 
 # A fragment longer than this is no longer glued to the next batch byte by byte: the decoder takes over,
 # whose work is linear.
 LONGEST_TAIL = 1 << 16
-# A finish reason, the usage, the end mark.
-ENDING_EVENTS = 3
 # From so many bytes on it is worth its while to take out the texts that stand between other events.
 MANY_BYTES = 1 << 14
 _CR = ord("\r")
@@ -45,8 +44,8 @@ class Relay:
     """
 
     __slots__ = (
-        *("_between", "_completion", "_decoder", "_include_usage", "_plain", "_said", "_tail", "_text_events"),
-        *("_translator", "_usage_chunk"),
+        *("_begun", "_between", "_completion", "_decoder", "_include_usage", "_pending", "_plain", "_said", "_tail"),
+        *("_text_events", "_translator", "_usage_chunk"),
         *("ended", "failed_event", "failure", "over", "size", "texts", "usage"),
     )
 
@@ -72,10 +71,14 @@ class Relay:
         self._completion = Completion(identity, taken_ids)
         self._plain = PlainEvents()
         self._text_events = TextEvents()
-        self._decoder = sse.Decoder()
+        # Most streams need none: what it has begun, or fails for, is pending.
+        self._decoder: sse.Decoder | None = None
+        self._pending = False
         self._tail = b""
-        # Nothing is over, or waits for its end: the next batch begins with an event.
-        self._between = True
+        # An event was read without it.
+        self._begun = False
+        # Nothing is over, or waits for its end: the next batch begins with an event, and not the first one.
+        self._between = False
         self._usage_chunk: bytes | None = None
 
     def feed(self, batch: bytes) -> bytes:
@@ -96,7 +99,7 @@ class Relay:
         self.size = 0
         frames = self._feed(batch)
         self.size = self.size or len(frames)
-        self._between = not (self.over or self._tail or self._decoder.pending)
+        self._between = not (self.over or self._tail or self._pending)
         return frames
 
     def tell(self, transcript: Transcript, frames: bytes) -> None:
@@ -104,7 +107,8 @@ class Relay:
         if self.texts is not None:
             transcript.add_texts(self.texts)
             return
-        self.foretell(transcript, frames)
+        if self._said is not None:
+            transcript.foresee(frames, self._said)
         transcript.add(frames)
 
     def foretell(self, transcript: Transcript, frames: bytes) -> None:
@@ -121,7 +125,7 @@ class Relay:
             return b""
         if self._translator is not None:
             return self._decode(batch)
-        if self._decoder.pending or _CR in batch or len(self._tail) > LONGEST_TAIL:
+        if self._pending or _CR in batch or (self._tail and len(self._tail) > LONGEST_TAIL):
             data, self._tail = self._tail + batch, b""
             return self._decode(data)
         buffer = self._tail + batch if self._tail else batch
@@ -154,7 +158,11 @@ class Relay:
 
     def ending(self, prompt_tokens: int, completion_tokens: int) -> bytes:
         """The last frames of a finished stream: usage where the client wants it, ``[DONE]``."""
-        return self._usage_frame(prompt_tokens, completion_tokens) + sse.DONE
+        if not self._include_usage:
+            return sse.DONE
+        if self._usage_chunk is not None:
+            return sse.frame(self._usage_chunk) + sse.DONE
+        return self._completion.usage(prompt_tokens, completion_tokens) + sse.DONE
 
     def cutting(
         self, finish_reason: str, prompt_tokens: int, completion_tokens: int, *, choices: Sequence[int] = (0,)
@@ -168,25 +176,21 @@ class Relay:
         """The last frames of a broken stream: every SDK raises on the first, and the second ends its wait."""
         return wire_error.frame(error) + sse.DONE
 
-    def _usage_frame(self, prompt_tokens: int, completion_tokens: int) -> bytes:
-        if not self._include_usage:
-            return b""
-        if self._usage_chunk is not None:
-            return sse.frame(self._usage_chunk)
-        return self._completion.usage(prompt_tokens, completion_tokens)
-
     def _whole_events(self, buffer: bytes) -> bytes:
         """The frames for *buffer*, which ends with an event's blank line."""
-        before = plain = b""
-        texts: list[bytes] | None = None
-        start = 0
+        before = b""
+        start, end = 0, len(buffer)
         if self._completion.spelled is None:
-            start = _end_of_event(buffer, start, len(buffer))
-            before = self._decode(buffer[:start])
+            start = buffer.find(b"\n\n") + 2
+            before = self._read_event(buffer[:start])
+            if start == end or self.over:
+                return before
         # Once, and not for what is left behind each marked event: that would be quadratic.
-        if not self.over:
-            plain, texts = self._alike_from(buffer, start)
-        after = self._read_events(buffer, start + len(plain))
+        stop = end_of_text(buffer, start, end)
+        plain, texts = (b"", None) if stop == start else self._alike_from(buffer, start, stop)
+        # What is not plain is the ending, or may be anything.
+        ending = plain != b"" or stop == start
+        after = self._read_events(buffer, start + len(plain), end, each=ending)
         if texts is not None:
             self._said = said = Transcript()
             said.add(before)
@@ -195,44 +199,62 @@ class Relay:
             self.size = len(before) + len(plain) - len(texts) * self._text_events.saved + len(after)
         return before + plain + after
 
-    def _alike_from(self, buffer: bytes, start: int) -> tuple[bytes, list[bytes] | None]:
-        """The events that are plain at a glance: all from *start*, all but those that end a stream, none.
+    def _alike_from(self, buffer: bytes, start: int, stop: int) -> tuple[bytes, list[bytes] | None]:
+        """The events that are plain at a glance: all from *start* to *stop*, all but those that end a stream, none.
 
         Where they are many, also what they say.
         """
-        many = len(buffer) - start >= MANY_BYTES
-        if many:
-            self._text_events.study(buffer[start : _end_of_event(buffer, start, len(buffer))], self._plain.beginning)
-        for stop in (len(buffer), _start_of_ending(buffer)):
-            plain = buffer[start:stop]
-            texts = self._text_events.texts(plain) if many and plain else None
-            if texts is not None or (plain and self._plain.alike(plain)):
-                return plain, texts
-        return b"", None
+        if stop - start >= MANY_BYTES:
+            self._text_events.study(buffer[start : end_of_event(buffer, start, stop)], self._plain.beginning)
+            for end in (len(buffer), last_events(buffer)):
+                plain = buffer[start:end]
+                texts = self._text_events.texts(plain) if plain else None
+                if texts is not None:
+                    return plain, texts
+        plain = buffer[start:stop]
+        if self._plain.alike(plain):
+            return plain, None
+        plain = buffer[start : last_events(buffer)]
+        return plain if self._plain.alike(plain) else b"", None
 
-    def _read_events(self, buffer: bytes, start: int) -> bytes:
-        """The frames for what may need to be read, from *start* on."""
+    def _read_events(self, buffer: bytes, start: int, end: int, *, each: bool) -> bytes:
+        """The frames for what may need to be read, from *start* to *end*: only some of it, or *each* event."""
         frames = []
-        end = len(buffer)
         while start < end and not self.over:
-            marked = self._plain.first_mark(buffer, start, end)
+            marked = start if each else self._plain.first_mark(buffer, start, end)
             if marked > start and self._plain.hold(plain := buffer[start:marked]):
                 frames.append(plain)
                 start = marked
             else:
                 # A marked event is read by itself, so that its plain neighbours still leave as they are.
                 alone = marked == start or self._completion.spelled is None
-                stop = _end_of_event(buffer, start, end) if alone else end
-                frames.append(self._decode(buffer[start:stop]))
+                stop = end_of_event(buffer, start, end) if alone else end
+                if shown := self._read_event(buffer[start:stop]):
+                    frames.append(shown)
                 start = stop
-        return b"".join(frames)
+        return b"".join(frames) if frames else b""
+
+    def _read_event(self, event: bytes) -> bytes:
+        """The frames for *event*, or for several at once, which only the decoder takes."""
+        if event == sse.DONE:
+            self.ended = self.over = True
+            return b""
+        data = sse.only_data(event)
+        if data is None:
+            return self._decode(event)
+        self._begun = True
+        return self._frames_of(data)
 
     def _decode(self, data: bytes) -> bytes:
+        decoder = self._decoder
+        if decoder is None:
+            decoder = self._decoder = sse.Decoder(begun=self._begun)
         try:
-            events = self._decoder.feed(data)
+            events = decoder.feed(data)
         except UpstreamError as error:
             events = []
             self.fail(error)
+        self._pending = decoder.pending
         frames = []
         for event in events:
             for payload in self._payloads(event):
@@ -246,55 +268,39 @@ class Relay:
 
     def _frames_of(self, data: bytes) -> bytes:
         """One event's payload as frames for the client, ``b""`` for one that the client does not see."""
-        if not data:
-            return b""
-        if data.strip() == b"[DONE]":
-            self.ended = self.over = True
-            return b""
         try:
-            chunk = msgspec.json.decode(data)
+            chunk = envelope_decoder.decode(data)
+            # vLLM's errors have no member of that name.
+            if chunk.error or chunk.object == "error":
+                self.fail(UpstreamError("the upstream failed while it answered", code="upstream_error_event"))
+                self.failed_event = data
+                return b""
+            if not isinstance(chunk.choices, list):
+                # Whatever it is, no client of this API can read it.
+                return b""
+            prelude, data = self._completion.frames_of(data, chunk)
         except (msgspec.DecodeError, RecursionError):
-            chunk = None
-        if not isinstance(chunk, dict):
-            self.fail(UpstreamError("the upstream sent an event that is no chunk", code="upstream_malformed"))
+            self._look_at_odd(data)
             return b""
-        # vLLM's errors have no member of that name.
-        if chunk.get("error") or chunk.get("object") == "error":
-            self.fail(UpstreamError("the upstream failed while it answered", code="upstream_error_event"))
-            self.failed_event = data
-            return b""
-        if not isinstance(chunk.get("choices"), list):
-            # Whatever it is, no client of this API can read it.
-            return b""
-        prelude, data = self._completion.frames_of(data, chunk)
         if not data:
             return b""
-        shown = self._shown(data, chunk.get("usage"))
+        shown = sse.frame(data) if chunk.usage is None else self._without_usage(data, chunk.usage)
         if self._plain.id is None and self._translator is None:
             self._plain.id = self._completion.spelled
             self._plain.learn(shown)
         return prelude + shown
 
-    def _shown(self, data: bytes, usage: object) -> bytes:
+    def _look_at_odd(self, data: bytes) -> None:
+        """Note what *data* means, a payload that is no JSON object: the end mark, nothing, or an upstream's mistake."""
+        if data.strip() == b"[DONE]":
+            self.ended = self.over = True
+        elif data:
+            self.fail(UpstreamError("the upstream sent an event that is no chunk", code="upstream_malformed"))
+
+    def _without_usage(self, data: bytes, usage: object) -> bytes:
         """What of a chunk's payload the client sees at once: a usage it sees at the end, or not at all."""
-        if usage is None:
-            return sse.frame(data)
         rest, chunk = split_usage(data)
         reported = ReportedUsage.read(usage)
         if reported is not None:
             self.usage, self._usage_chunk = reported, chunk
         return b"" if rest is None else sse.frame(rest)
-
-
-def _start_of_ending(buffer: bytes) -> int:
-    """Where the last events of *buffer* begin, which may be those that end a stream."""
-    at = len(buffer)
-    for _ in range(ENDING_EVENTS + 1):
-        at = buffer.rfind(b"\n\n", 0, max(at, 0))
-    return at + 2 if at >= 0 else 0
-
-
-def _end_of_event(buffer: bytes, start: int, end: int) -> int:
-    """Where the event at *start* ends, at *end* when nothing but a stray newline is left."""
-    at = buffer.find(b"\n\n", start, end)
-    return end if at < 0 else at + 2

@@ -75,17 +75,18 @@ async def guards_of(
     parts: Parts, order: Order, prompt: Prompt | None, held: TokensHeld, transcript: Transcript
 ) -> Sequence[Guard]:
     """What the answer has to pass: moderation, and a budget where a token window counts its tokens."""
-    guards: list[Guard] = []
-    if parts.moderation is not None and (words := parts.moderation.guard()) is not None:
-        guards.append(words)
-    if held.reserved_tokens is not None and prompt is not None:
+    words = None if parts.moderation is None else parts.moderation.guard()
+    guards: list[Guard] = [] if words is None else [words]
+    reserved = held.reserved_tokens
+    if reserved is not None and prompt is not None:
         prompts, model = parts.prompts, order.request.model
+        left = reserved - await prompts.tokens(order.request, prompt)
         budget = AnswerBudget(
             transcript,
-            count=(await prompts.counter(model)).count,
+            counter=partial(prompts.counter, model),
             off_loop=partial(prompts.text_tokens, model),
-            allowance=max(held.reserved_tokens - await prompts.tokens(order.request, prompt), 0),
+            allowance=left if left > 0 else 0,
             extend=held.extend,
         )
-        guards.append(budget)
+        guards += (budget,)
     return guards

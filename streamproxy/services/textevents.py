@@ -13,7 +13,7 @@ from streamproxy.wire import sse
 from streamproxy.wire.chat import plain_text
 
 # Numbers, as ``wire.sse`` has them and for its reason.
-_QUOTE, _BACKSLASH, _LF, _CR = b'"\\\n\r'
+_QUOTE, _ESCAPE, _LF, _CR = b'"\\\n\r'
 _CONTENT = re.compile(rb'"content": ?"')
 # Two: one may be what the upstream itself says, elsewhere in the event.
 _PROBES = ("probe", "another")
@@ -47,7 +47,7 @@ class TextEvents:
         if _QUOTE in text:
             return self._several(frames)
         # An empty one may be a beginning and an end that overlap.
-        if not text or _LF in text or _CR in text or text.endswith(b"\\") or not (text.isascii() or sse.is_utf8(text)):
+        if not text or _LF in text or _CR in text or text[-1] == _ESCAPE or not (text.isascii() or sse.is_utf8(text)):
             return None
         return [text]
 
@@ -63,7 +63,7 @@ class TextEvents:
         text = b"".join(texts)
         if _QUOTE in text or _LF in text or _CR in text or not (frames.isascii() or sse.is_utf8(frames)):
             return None
-        if _BACKSLASH in text and any(text.endswith(b"\\") for text in texts):
+        if _ESCAPE in text and any(text.endswith(b"\\") for text in texts):
             return None
         return texts
 

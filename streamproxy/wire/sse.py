@@ -22,7 +22,7 @@ DONE: Final = b"data: [DONE]\n\n"
 MAX_EVENT_SIZE: Final = 1 << 20
 
 # A number: ``in`` with bytes on its left raises and catches a TypeError each time (CPython's bytes_contains).
-_CR = ord("\r")
+_LF, _CR = b"\n\r"
 _BOM = b"\xef\xbb\xbf"
 # Exactly the line ends of the specification: str.splitlines would also cut at U+2028, U+0085, \v and others.
 _LINE_END = re.compile(r"\r\n|\r|\n")
@@ -46,12 +46,13 @@ class Decoder:
     """Turns the bytes of one event stream into events, incrementally and in linear time.
 
     *max_event_size* is in bytes, for one line and for all kept lines of one event together. It is also
-    the most that is ever buffered.
+    the most that is ever buffered. *begun*: events before these were read elsewhere.
     """
 
-    def __init__(self, max_event_size: int = MAX_EVENT_SIZE) -> None:
+    def __init__(self, max_event_size: int = MAX_EVENT_SIZE, *, begun: bool = False) -> None:
         self._max_event_size = max_event_size
-        self._head: bytes | None = b""  # the stream's first bytes while they may be a BOM, None once that is known
+        # The stream's first bytes while they may be a BOM, None once that is known.
+        self._head: bytes | None = None if begun else b""
         self._after_cr = False
         self._line = bytearray()
         self._data = bytearray()
@@ -173,6 +174,24 @@ def _checked(pattern: re.Pattern[str], value: str, field: str) -> str:
 def frame(data: bytes) -> bytes:
     """The event whose data is *data*, which must be one line of JSON."""
     return b"data: " + data + b"\n\n"
+
+
+def only_data(event: bytes) -> bytes | None:
+    """The data of *event* where that is one ``data: `` line and its blank line, in valid UTF-8; None for any other.
+
+    What a ``Decoder`` would find in it, between events, with C-level operations only.
+    """
+    size = len(event)
+    if (
+        event.startswith(b"data: ")
+        and event.find(b"\n") == size - 2
+        and event[-1] == _LF
+        and _CR not in event
+        and size - 2 <= MAX_EVENT_SIZE
+        and (event.isascii() or is_utf8(event))
+    ):
+        return event[6:-2]
+    return None
 
 
 def is_clean(frames: bytes) -> bool:

@@ -25,7 +25,7 @@ class Window:
         self.transcript = Transcript()
         self.budget = AnswerBudget(
             self.transcript,
-            count=self.count,
+            counter=self.counter,
             off_loop=self.count_elsewhere,
             allowance=allowance,
             extend=self.extend,
@@ -34,6 +34,9 @@ class Window:
     def count(self, text: str) -> int:
         self.counted += len(text.split())
         return len(text.split())
+
+    async def counter(self) -> Window:
+        return self
 
     async def count_elsewhere(self, text: str) -> int:
         return self.count(text)

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamproxy.services import completion, plainevents, relay
+from streamproxy.services.endings import ENDING_EVENTS
 from streamproxy.services.textevents import BYTES_A_TEXT
 from tests.services.slowrelay import SlowRelay
 from tests.services.upstreambytes import Stream, stream_of, talk_of
@@ -112,6 +113,10 @@ HANDMADE: dict[str, Stream] = {
     ),
     "a plain event behind the end": (chunk() + DONE + chunk(), [len(chunk() + DONE)]),
     "a carriage return in a plain event": (chunk() + BROKEN_LINE, [len(chunk())]),
+    "a mark of byte order behind the first event": (
+        chunk() + b"\xef\xbb\xbf" + chunk(id="b") + chunk(usage=None),
+        [len(chunk())],
+    ),
     "no UTF-8 in a plain event": (chunk() + chunk().replace(b"x", b"\xff"), [len(chunk())]),
     "choices before ids, which differ": (CHOICES_FIRST % b"chatcmpl-a" + CHOICES_FIRST % b"b", [10]),
     "a call's id before the completion's": (
@@ -161,10 +166,11 @@ MUTANTS = {
     "alike: any bytes": (plainevents, "and (frames.isascii() or sse.is_utf8(frames))", ""),
     "a beginning of any id": (plainevents, "and self.id is not None and self.id in beginning", ""),
     "carriage returns": (relay, " or _CR in batch", ""),
-    "decoder left alone": (relay, "if self._decoder.pending or", "if"),
+    "decoder left alone": (relay, "if self._pending or _CR", "if _CR"),
+    "a mark of byte order anywhere": (relay, "begun=self._begun", ""),
     "alike within an event": (relay, "if self._between:", "if True:"),
-    "alike behind a tail": (relay, "self._tail or self._decoder.pending)", "self._decoder.pending)"),
-    "alike in the decoder": (relay, "self._tail or self._decoder.pending)", "self._tail)"),
+    "alike behind a tail": (relay, "self._tail or self._pending)", "self._pending)"),
+    "alike in the decoder": (relay, "self._tail or self._pending)", "self._tail)"),
     "known: texts lost": (
         relay,
         "            said.add_texts(texts)\n            said.add(after)",
@@ -248,7 +254,7 @@ def test_what_may_be_text_is_all_but_what_all_events_begin_with_or_have_around_i
     marked = chunk(usage={"prompt_tokens": 1, "completion_tokens": 1})
     shown = running.feed(many + marked)
     # The last ones are read: they might be those that end a stream.
-    known = 31 - relay.ENDING_EVENTS
+    known = 31 - ENDING_EVENTS
     assert running.size == known * (1000 + BYTES_A_TEXT) + len(shown) - known * len(spoken)
     running.feed(spoken + marked)
     assert running.size == len(spoken) + len(shown) - len(many)

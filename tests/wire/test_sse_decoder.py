@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamproxy.errors import UpstreamError
-from streamproxy.wire.sse import Decoder, Event
+from streamproxy.wire.sse import MAX_EVENT_SIZE, Decoder, Event, only_data
 
 # The examples of https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
 # and the corners that upstreams turned out to use.
@@ -173,3 +173,46 @@ def test_comments_in_an_unfinished_event_do_not_add_up() -> None:
     decoder = Decoder(20)
     assert decoder.feed(b"data: x\n" + b": beat\n" * 100) == []
     assert decoder.feed(b"\n") == [Event("x")]
+
+
+LONGEST = MAX_EVENT_SIZE - len(b"data: ")
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b" ", b"x", b" x ", b"[DONE]", b"data: x", "你\u2028\0".encode(), b"\xef\xbb\xbf", LONGEST * b"x"]
+)
+def test_the_data_of_an_event_of_one_line_is_what_the_decoder_finds(data: bytes) -> None:
+    event = b"data: " + data + b"\n\n"
+    assert only_data(event) == data
+    assert Decoder().feed(event) == [Event(data.decode())]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        b"",
+        b"\n\n",
+        b"data: ",
+        b"data: x",
+        b"data: x\n",
+        b"data: x\ny",
+        b"data:x\n\n",
+        b"xdata: x\n\n",
+        b"data: x\n\n\n",
+        b"data: x\ndata: y\n\n",
+        b"data: x\n\ndata: y\n\n",
+        b"data: x\ry\n\n",
+        b"data: x\r\n\r\n",
+        b"data: \xff\n\n",
+        b"\xef\xbb\xbfdata: x\n\n",
+        b"data: " + (LONGEST + 1) * b"x" + b"\n\n",
+    ],
+)
+def test_any_other_event_is_for_the_decoder(event: bytes) -> None:
+    assert only_data(event) is None
+
+
+def test_a_mark_of_byte_order_is_none_where_events_have_begun_elsewhere() -> None:
+    decoder = Decoder(begun=True)
+    assert not decoder.pending
+    assert decoder.feed(b"\xef\xbb\xbfdata: a\n\ndata: b\n\n") == [Event("b")]

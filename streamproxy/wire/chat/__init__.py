@@ -7,17 +7,19 @@ calls put together from their pieces. Fields that nobody here knows are kept as 
 
 from streamproxy.wire.chat.chunk import ReportedUsage, completed_chunk, finish_chunk, split_usage, usage_chunk
 from streamproxy.wire.chat.request import MAX_MESSAGES, ChatRequest, Message, encode_request, new_request, parse_request
-from streamproxy.wire.chat.shapes import plain_text
+from streamproxy.wire.chat.shapes import Envelope, envelope_decoder, plain_text
 from streamproxy.wire.chat.transcript import Transcript
 
 __all__ = [
     "MAX_MESSAGES",
     "ChatRequest",
+    "Envelope",
     "Message",
     "ReportedUsage",
     "Transcript",
     "completed_chunk",
     "encode_request",
+    "envelope_decoder",
     "finish_chunk",
     "new_request",
     "parse_request",

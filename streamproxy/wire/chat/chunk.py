@@ -5,7 +5,6 @@ A usage that no upstream can mean (negative, beyond 10**9, not a number) counts 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -19,8 +18,7 @@ _CHUNK = "chat.completion.chunk"
 _object_of_raw = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-@dataclass(frozen=True, slots=True)
-class ReportedUsage:
+class ReportedUsage(msgspec.Struct, frozen=True, gc=False):
     """Tokens as an upstream reported them.
 
     *cached_tokens* are part of *prompt_tokens*, *reasoning_tokens* of *completion_tokens*.
@@ -39,29 +37,41 @@ class ReportedUsage:
         """
         if not isinstance(usage, dict):
             return None
-        prompt = _count(usage.get("prompt_tokens", usage.get("input_tokens")))
-        completion = _count(usage.get("completion_tokens", usage.get("output_tokens")))
-        total = _count(usage.get("total_tokens"))
-        if prompt is not None and total is not None and not usage.keys() & {"completion_tokens", "output_tokens"}:
-            completion = max(total - prompt, 0)
-        if prompt is None or completion is None:
+        prompt = _count(usage["prompt_tokens"] if "prompt_tokens" in usage else usage.get("input_tokens"))
+        if prompt is None:
             return None
-        cached = _detail(usage, "prompt_tokens_details", "cached_tokens")
-        if cached is None:  # DeepSeek's own name for it
-            cached = _count(usage.get("prompt_cache_hit_tokens"))
-        reasoning = _detail(usage, "completion_tokens_details", "reasoning_tokens")
-        return cls(prompt, completion, min(cached or 0, prompt), min(reasoning or 0, completion))
+        if "completion_tokens" in usage:
+            completion = _count(usage["completion_tokens"])
+        elif "output_tokens" in usage:
+            completion = _count(usage["output_tokens"])
+        else:
+            total = _count(usage.get("total_tokens"))
+            completion = None if total is None else max(total - prompt, 0)
+        if completion is None:
+            return None
+        cached = reasoning = None
+        if "prompt_tokens_details" in usage:
+            cached = _detail(usage["prompt_tokens_details"], "cached_tokens")
+        if cached is None and "prompt_cache_hit_tokens" in usage:  # DeepSeek's own name for it
+            cached = _count(usage["prompt_cache_hit_tokens"])
+        if "completion_tokens_details" in usage:
+            reasoning = _detail(usage["completion_tokens_details"], "reasoning_tokens")
+        # A part that is more than the whole is all of it.
+        return cls(
+            prompt,
+            completion,
+            min(cached, prompt) if cached else 0,
+            min(reasoning, completion) if reasoning else 0,
+        )
 
 
-def _detail(usage: dict[str, Any], details: str, name: str) -> int | None:
-    found = usage.get(details)
-    return _count(found.get(name)) if isinstance(found, dict) else None
+def _detail(details: object, name: str) -> int | None:
+    return _count(details.get(name)) if isinstance(details, dict) else None
 
 
 def _count(value: object) -> int | None:
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_REPORTED_TOKENS:
-        return value
-    return None
+    # Not a bool, which is an int too.
+    return value if type(value) is int and 0 <= value <= MAX_REPORTED_TOKENS else None
 
 
 def finish_chunk(
@@ -118,11 +128,14 @@ def split_usage(data: bytes) -> tuple[bytes | None, bytes | None]:
     byte for byte what they were.
     """
     fields = _object_of_raw.decode(data)
-    usage = fields.get("usage")
-    if usage is None or bytes(usage) == b"null":
+    if "usage" not in fields or bytes(fields["usage"]) == b"null":
         return data, None
-    if bytes(fields.get("choices", b"null")).translate(None, b" \t\r\n") in (b"[]", b"null"):
+    choices = bytes(fields["choices"]) if "choices" in fields else b"null"
+    if choices == b"[]":
+        return None, data
+    if choices == b"null" or choices.translate(None, b" \t\r\n") == b"[]":
         return None, msgspec.json.encode({**fields, "choices": _NO_CHOICES})
+    usage = fields["usage"]
     shared = {name: fields[name] for name in _SHARED_FIELDS if name in fields}
     del fields["usage"]
     return msgspec.json.encode(fields), msgspec.json.encode({**shared, "choices": _NO_CHOICES, "usage": usage})

@@ -12,6 +12,16 @@ import msgspec
 from streamproxy.wire.body import UNREADABLE
 
 
+class Envelope(msgspec.Struct, gc=False):
+    """A chunk as far as it matters on its way to the client. A missing member is as good as null."""
+
+    id: Any = None
+    object: Any = None
+    choices: Any = None
+    error: Any = None
+    usage: Any = None
+
+
 class Spoken(msgspec.Struct, gc=False):
     """A ``delta`` or a ``message``. Leaves are Any: a wrong type must not cost the rest of the chunk."""
 
@@ -60,6 +70,7 @@ class _PlainChunk(msgspec.Struct, gc=False):
     error: None = None
 
 
+envelope_decoder = msgspec.json.Decoder(Envelope)
 chunk_decoder = msgspec.json.Decoder(Chunk)
 plain_decoder = msgspec.json.Decoder(_PlainChunk)
 text_decoder = msgspec.json.Decoder(str)

@@ -15,9 +15,6 @@ class ToolCalls:
         self._calls: dict[int, _ToolCall] = {}
         self._newest = 0
 
-    def __bool__(self) -> bool:
-        return bool(self._calls)
-
     def add(self, pieces: object) -> None:
         """Take the ``tool_calls`` of one delta, or of a whole message."""
         for piece in pieces if isinstance(pieces, list) else ():

@@ -31,21 +31,23 @@ class Transcript:
     """The answer so far: choice 0 of a stream, or of a whole completion."""
 
     __slots__ = (
-        *("_calls", "_chunks", "_finish_reason", "_foreseen", "_reasoning", "_refusal", "_spelled", "_text"),
+        *("_behind", "_calls", "_chunks", "_finish_reason", "_foreseen", "_reasoning", "_refusal", "_spelled", "_text"),
         *("_unread", "_unreadable", "_usage", "read_bytes"),
     )
 
-    def __init__(self) -> None:
+    def __init__(self, frames: bytes = b"") -> None:
         # Frames, and behind them texts as JSON spells them, one an event.
-        self._unread: list[bytes] = []
+        self._unread = [frames] if frames else []
         self._spelled: list[bytes] = []
+        # One of them may have something to be read.
+        self._behind = frames != b""
         self._foreseen: tuple[bytes, Transcript] | None = None
         self._text: list[str] = []
         # The length in UTF-8 of the content that is read.
         self.read_bytes = 0
         self._refusal: list[str] = []
         self._reasoning: list[str] = []
-        self._calls = ToolCalls()
+        self._calls: ToolCalls | None = None
         self._finish_reason: str | None = None
         self._usage: ReportedUsage | None = None
         self._chunks = 0
@@ -63,9 +65,7 @@ class Transcript:
     @classmethod
     def of(cls, frames: bytes) -> Transcript:
         """What whole events say."""
-        transcript = cls()
-        transcript.add(frames)
-        return transcript
+        return cls(frames)
 
     def add(self, frames: bytes) -> None:
         """Append whole events as they go to the client: each ``data: <one line>`` and a blank line."""
@@ -77,6 +77,7 @@ class Transcript:
             self.read()
         if frames:
             self._unread.append(frames)
+            self._behind = True
         if said is not None:
             # Whoever foresaw it has counted the text alone, and frames are some ten times as long.
             self.read()
@@ -84,19 +85,23 @@ class Transcript:
     def add_texts(self, texts: Iterable[bytes]) -> None:
         """Append events that are known to say these *texts*, spelled as in JSON, and nothing else."""
         self._spelled += texts
+        self._behind = True
 
     def foresee(self, frames: bytes, said: Transcript | None = None) -> Transcript:
         """What *frames* say (*said* where that is known), which may be added next: then they are not read again."""
         if self._foreseen is None or self._foreseen[0] is not frames:
-            self._foreseen = frames, Transcript.of(frames) if said is None else said
+            if said is None:
+                said = Transcript(frames)
+            said.read()
+            self._foreseen = frames, said
         return self._foreseen[1]
 
     def _append(self, said: Transcript) -> bool:
         """Add what was *said* behind this; False where that cannot be without reading it again."""
-        self.read()
-        said.read()
+        if self._behind:
+            self.read()
         # Pieces of calls belong to those that came before.
-        if said._calls:
+        if said._calls is not None:
             return False
         self._text += said._text
         self._refusal += said._refusal
@@ -115,59 +120,72 @@ class Transcript:
     @property
     def text(self) -> str:
         """The content."""
-        self.read()
+        if self._behind:
+            self.read()
         return _joined(self._text)
 
     @property
     def text_bytes(self) -> int:
         """The length of the content in UTF-8: no tokenizer makes more tokens of it."""
-        self.read()
+        if self._behind:
+            self.read()
         return self.read_bytes
 
     @property
     def refusal(self) -> str:
-        self.read()
+        if self._behind:
+            self.read()
         return _joined(self._refusal)
 
     @property
     def reasoning(self) -> str:
         """What the model thought aloud (``reasoning_content`` or ``reasoning``): billed, never part of a context."""
-        self.read()
-        return _joined(self._reasoning)
+        if self._behind:
+            self.read()
+        return _joined(self._reasoning) if self._reasoning else ""
 
     @property
     def tool_calls(self) -> list[dict[str, Any]]:
         """The tool calls as far as they have come."""
-        self.read()
-        return self._calls.merged()
+        if self._behind:
+            self.read()
+        return [] if self._calls is None else self._calls.merged()
 
     @property
     def finish_reason(self) -> str | None:
-        self.read()
+        if self._behind:
+            self.read()
         return self._finish_reason
 
     @property
     def usage(self) -> ReportedUsage | None:
         """The usage reported last, None while there is none that can be meant."""
-        self.read()
+        if self._behind:
+            self.read()
         return self._usage
 
     @property
     def chunks(self) -> int:
         """Events with choices."""
-        self.read()
+        if self._behind:
+            self.read()
         return self._chunks
 
     @property
     def unreadable(self) -> int:
         """Events that were no chunk."""
-        self.read()
+        if self._behind:
+            self.read()
         return self._unreadable
 
     def message(self) -> dict[str, Any] | None:
         """The assistant's message for the context, None when nothing was said that a context can keep."""
-        text, refusal = self.text, self.refusal
-        calls = self.tool_calls if self._finish_reason in _CALLS_COMPLETE else []
+        if self._behind:
+            self.read()
+        text = _joined(self._text)
+        refusal = _joined(self._refusal) if self._refusal else ""
+        complete = self._calls is not None and self._finish_reason in _CALLS_COMPLETE
+        calls = self.tool_calls if complete else None
         if not (text or refusal or calls):
             return None
         message: dict[str, Any] = {"role": "assistant", "content": text or None}
@@ -179,9 +197,10 @@ class Transcript:
 
     def read(self) -> None:
         """Keep the text of the frames added so far instead of the frames, which are some ten times as long."""
+        self._behind = False
         if self._unread:
             frames = b"".join(self._unread)
-            self._unread.clear()
+            self._unread = []
             # JSON may have blanks before it: as long as it was is the fastest replacement.
             lines = frames.removesuffix(sse.DONE).removeprefix(b"data: ").replace(b"\ndata: {", b"\n      {")
             if rest := self._without_plain(lines):
@@ -208,8 +227,10 @@ class Transcript:
     def _without_plain(self, lines: bytes) -> bytes:
         """Take the text of the plain chunks in front, all at once; return the lines that are left."""
         end = len(lines)
-        if lines.find(_FINISHED, max(end - _ENDING_BYTES, 0)) < 0 and self._took_plain(lines):
-            return b""
+        finished = lines.find(_FINISHED, max(end - _ENDING_BYTES, 0))
+        stop = end if finished < 0 else lines.rfind(b"\n\n", 0, finished)
+        if stop > 0 and self._took_plain(lines[:stop]):
+            return lines[stop:]
         for _ in range(_ENDING_EVENTS + 1):
             end = lines.rfind(b"\n\n", 0, max(end, 0))
         return lines[end:] if end > 0 and self._took_plain(lines[:end]) else lines
@@ -266,6 +287,8 @@ class Transcript:
         if said.reasoning_content or said.reasoning:
             self._reasoning.append(_text_of(said.reasoning_content or said.reasoning))
         if said.tool_calls:
+            if self._calls is None:
+                self._calls = ToolCalls()
             self._calls.add(said.tool_calls)
 
 
