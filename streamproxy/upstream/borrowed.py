@@ -129,12 +129,10 @@ class Lender:
             self._kept.remove(loan)
 
     def close(self) -> None:
-        """Drop every connection that nobody has."""
+        """To be called before the session is closed, which closes what is kept here and waits until that is done."""
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None
-        while self._kept:
-            self._kept.pop().drop()
 
     def _drop_old(self) -> None:
         self._sweep = None
