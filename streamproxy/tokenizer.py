@@ -15,6 +15,7 @@ import importlib.util
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import accumulate, takewhile
 from pathlib import Path
 from string import ascii_letters
@@ -25,7 +26,7 @@ from tiktoken.load import check_hash
 from tiktoken.model import encoding_name_for_model
 
 from streamproxy.domain.sessions import Message
-from streamproxy.domain.tokens import TextsCounter, text_length
+from streamproxy.domain.tokens import TextsCounter, messages_size, only_texts, text_length, texts_size
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +90,14 @@ class Tokenizer:
         # A caller that is cancelled must not take the others' encoding with it.
         return await asyncio.shield(self._loads[name])
 
+    async def size(self, model: str, messages: Sequence[Message]) -> int:
+        """Tokens that *messages* cost inside a prompt of *model*, counted in a thread where they are long."""
+        counter = self._by_model.get(model) or await self.counter(model)
+        texts = only_texts(messages)
+        if texts is not None and sum(map(len, texts)) <= LONG_TEXT:
+            return texts_size(texts, counter)
+        return await self.off_loop(messages, partial(messages_size, messages, counter))
+
     async def off_loop(self, subject: str | Sequence[Message] | int, work: Callable[[], T]) -> T:
         """What *work* returns: done in a thread when *subject*, which it counts, is long, else at once."""
         if isinstance(subject, int):
@@ -140,7 +149,9 @@ class EncodingCounter:
         return known
 
     def counts(self, texts: Sequence[str]) -> Sequence[int]:
-        known = map(self._counted.get, zip(map(hash, texts), map(len, texts), strict=True))
+        known = [*map(self._counted.get, zip(map(hash, texts), map(len, texts), strict=True))]
+        if None not in known:
+            return known  # type: ignore[return-value]
         return [self.count(text) if tokens is None else tokens for text, tokens in zip(texts, known, strict=True)]
 
     def cut_middle(self, text: str, budget: int) -> str:

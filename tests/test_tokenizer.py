@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tornado.ioloop import IOLoop
 
-from streamproxy.domain.tokens import TokenCounter
+from streamproxy.domain.sessions import Message
+from streamproxy.domain.tokens import TokenCounter, count_message
 from streamproxy.tokenizer import (
     LONG_TEXT,
     SHIPPED,
@@ -214,3 +215,33 @@ def test_only_long_texts_are_counted_in_a_thread(io_loop: IOLoop, size: int, on_
         ]
 
     assert {thread is threading.main_thread() for thread in io_loop.run_sync(threads)} == {on_loop}
+
+
+@pytest.mark.parametrize("more", [None, {"role": "user", "name": "me", "content": [{"type": "text", "text": "Hi"}]}])
+@pytest.mark.parametrize(("length", "on_loop"), [(LONG_TEXT, True), (LONG_TEXT + 1, False)])
+def test_a_prompt_is_as_large_as_its_messages(
+    io_loop: IOLoop, monkeypatch: pytest.MonkeyPatch, length: int, on_loop: bool, more: Message | None
+) -> None:
+    """On both sides of what is long, and where one message is more than role and text."""
+    unusual = [] if more is None else [more]
+    said = length - len(unusual) * len("Hime")
+    messages: list[Message] = [
+        {"role": "user", "content": "x" * (said - 2)},
+        {"role": "user", "content": "yz"},
+        *unusual,
+    ]
+    threads = set()
+    encode = EncodingCounter.count
+
+    def count(counter: EncodingCounter, text: str) -> int:
+        threads.add(threading.current_thread() is threading.main_thread())
+        return encode(counter, text)
+
+    async def size() -> int:
+        return await Tokenizer().size("gpt-4o", messages)
+
+    monkeypatch.setattr(EncodingCounter, "count", count)
+    found = io_loop.run_sync(size)
+    assert threads == {on_loop}
+    counter = EncodingCounter(read_encoding("o200k_base", SHIPPED))
+    assert found == sum(count_message(message, counter) for message in messages)

@@ -44,6 +44,9 @@ class TokenCounters(Protocol):
     async def counter(self, model: str) -> TextsCounter:
         """The counter for *model*; loads its encoding off the loop the first time. Never raises."""
 
+    async def size(self, model: str, messages: Sequence[Message]) -> int:
+        """Tokens that *messages* cost inside a prompt of *model*, counted off the loop where they are long."""
+
     async def off_loop(self, subject: str | Sequence[Message] | int, work: Callable[[], T]) -> T:
         """What *work* returns: done in a thread when *subject*, which it counts, is long, else at once.
 
@@ -103,7 +106,7 @@ def message_text(message: Message) -> str:
 
 def text_length(messages: Sequence[Message]) -> int:
     """Characters of all text in *messages*: what counting them costs, known without counting."""
-    texts = _only_texts(messages)
+    texts = only_texts(messages)
     return sum(map(len, (text for message in messages for text in _texts(message)) if texts is None else texts))
 
 
@@ -123,12 +126,15 @@ def count_message(message: Message, counter: TokenCounter) -> int:
     )
 
 
-def message_sizes(messages: Sequence[Message], counter: TextsCounter) -> list[int]:
-    """Tokens that each of *messages* costs inside a prompt."""
-    texts = _only_texts(messages)
-    if texts is None:
-        return [count_message(message, counter) for message in messages]
-    return [TOKENS_PER_MESSAGE + TOKENS_PER_ROLE + tokens for tokens in counter.counts(texts)]
+def messages_size(messages: Sequence[Message], counter: TextsCounter) -> int:
+    """Tokens that *messages* cost inside a prompt."""
+    texts = only_texts(messages)
+    return sum(count_message(m, counter) for m in messages) if texts is None else texts_size(texts, counter)
+
+
+def texts_size(texts: Sequence[str], counter: TextsCounter) -> int:
+    """Tokens that messages of a role and one of *texts* each cost inside a prompt."""
+    return (TOKENS_PER_MESSAGE + TOKENS_PER_ROLE) * len(texts) + sum(counter.counts(texts))
 
 
 def count_messages(messages: Iterable[Message], counter: TokenCounter) -> int:
@@ -144,8 +150,11 @@ def _only_text(message: Message) -> str | None:
     return content if type(content) is str else None
 
 
-def _only_texts(messages: Sequence[Message]) -> Sequence[str] | None:
-    """``_only_text`` of all of them, None where one is more than that: told in C, for conversations may be long."""
+def only_texts(messages: Sequence[Message]) -> Sequence[str] | None:
+    """The texts of messages of role and text and nothing else, None where one is more than that.
+
+    Told in C, for conversations may be long.
+    """
     texts = [*map(_content_of, messages)]
     plain = {*map(len, messages)} == {2} and {*map(type, texts)} == {str} and None not in map(_role_of, messages)
     return texts if plain else None

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Sequence
 from functools import partial
 from typing import TypeAlias
 
 from streamproxy.domain.limits import Ask, Reservation, Standing
-from streamproxy.domain.sessions import NO_PLACE, Context, Message, Place, SessionRef, Turn
+from streamproxy.domain.sessions import NO_PLACE, Context, Message, Queued, SessionRef, Turn
 from streamproxy.domain.tokens import TOKENS_FOR_REPLY
 from streamproxy.errors import RateLimitError, StoreUnavailableError
 from streamproxy.services.order import Order
@@ -39,9 +38,11 @@ class Holding:
         self._order = order
         self._reservation: Reservation | None = None
         self._session: SessionRef | None = None
-        self._place: Place = NO_PLACE
+        self._chat: ChatRequest | None = None
+        self._context: Context | None = None
+        self._queued = NO_PLACE
         self._alone: Prompt | None = None
-        self._sizes: Sequence[int] | None = None
+        self._size: int | None = None
         self._alone_tokens = 0
 
     async def reserve(self) -> None:
@@ -53,7 +54,7 @@ class Holding:
         step = None
         if order.session_id is not None and not isinstance(order.request, PlainRequest):
             # From here on the turn may be queued or hold the session: whatever happens, it has to be left.
-            self._session = SessionRef(order.principal.id, order.session_id)
+            self._session, self._chat = SessionRef(order.principal.id, order.session_id), order.request
             if parts.leases.unsaid:
                 await parts.leases.catch_up(self._session)
             step = partial(parts.turnstile.enter, ref=self._session, turn_id=order.stream_id)
@@ -68,12 +69,16 @@ class Holding:
         if admitted.refusal is not None:
             self._session = None
             raise admitted.refusal
-        self._place = admitted.place
-        if admitted.reservation is not None:
-            self._hold(admitted.reservation)
-            parts.leases.hold_place(order.stream_id, admitted.reservation)
-        if self._session is not None and isinstance(self._place, Context):
-            parts.leases.hold_turn(order.stream_id, self._session)
+        reservation, place = admitted.reservation, admitted.place
+        if reservation is not None:
+            self._hold(reservation)
+        if isinstance(place, Queued):
+            self._queued = place
+            if reservation is not None:
+                parts.leases.hold_place(order.stream_id, reservation)
+        elif self._session is not None:
+            self._context = place
+            parts.leases.hold_turn(order.stream_id, self._session, reservation)
 
     async def _ask(self) -> tuple[Ask, int]:
         """What to ask the limits for, and with how many tokens the request will do.
@@ -90,8 +95,8 @@ class Holding:
             alone = await parts.prompts.tokens(request, prompt)
             self._alone = prompt.counted(alone)
         else:
-            self._sizes = await parts.prompts.sizes(request.model, request.messages)
-            alone = TOKENS_FOR_REPLY + sum(self._sizes)
+            self._size = await parts.prompts.size(request.model, request.messages)
+            alone = TOKENS_FOR_REPLY + self._size
         if self._session is not None:
             context = parts.contexts.expected(self._session)
         self._alone_tokens, reply = alone, request.reply_tokens
@@ -104,15 +109,15 @@ class Holding:
 
     async def prompt(self) -> Prompt:
         """The request's prompt, behind its session's context if it has one, whose place is then held."""
-        parts, order = self._parts, self._order
-        if self._session is None or isinstance(order.request, PlainRequest):
+        parts, session, chat = self._parts, self._session, self._chat
+        if session is None or chat is None:
             return await self._prompt_alone()
-        prompt = await parts.prompts.in_session(
-            order.request, self._session, order.stream_id, place=self._place, sizes=self._sizes
-        )
-        if not isinstance(self._place, Context):
-            parts.leases.hold_turn(order.stream_id, self._session)
-        self._place, self._sizes = NO_PLACE, None
+        stream_id, place = self._order.stream_id, self._context or self._queued
+        prompt = await parts.prompts.in_session(chat, session, stream_id, place=place, size=self._size)
+        if self._context is None:
+            parts.leases.hold_turn(stream_id, session, self._reservation)
+        # It may be half a megabyte.
+        self._context = None
         # The context comes on top of what the request itself brought: it costs tokens too.
         reserved = self.reserved_tokens
         if reserved is not None and prompt.tokens is not None and prompt.tokens >= reserved:

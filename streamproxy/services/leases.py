@@ -42,20 +42,21 @@ class LeaseKeeper:
         self._rebuild = rebuild
         self._admission = admission
         self._sessions = sessions
-        self._reservations: dict[str, Reservation] = {}
-        self._turns: dict[str, SessionRef] = {}
+        self._held: dict[str, tuple[Reservation | None, SessionRef | None]] = {}
         self.unsaid: dict[SessionRef, _Unsaid] = {}
 
     def hold_place(self, stream_id: str, reservation: Reservation | None) -> None:
         if reservation is not None and reservation.ask.policy.streams:
-            self._reservations[stream_id] = reservation
+            self._held[stream_id] = reservation, None
 
-    def hold_turn(self, stream_id: str, session: SessionRef) -> None:
-        self._turns[stream_id] = session
+    def hold_turn(self, stream_id: str, session: SessionRef, reservation: Reservation | None) -> None:
+        """The place in the session, and that in the limits with it."""
+        if reservation is not None and not reservation.ask.policy.streams:
+            reservation = None
+        self._held[stream_id] = reservation, session
 
     def release(self, stream_id: str) -> None:
-        self._reservations.pop(stream_id, None)
-        self._turns.pop(stream_id, None)
+        self._held.pop(stream_id, None)
 
     def keep_turn(self, session: SessionRef, turn: Turn, system: Message | None) -> None:
         """A turn that Redis did not take: it is appended as soon as Redis is back. The oldest are forgotten first."""
@@ -95,10 +96,10 @@ class LeaseKeeper:
         What runs comes before what was missed: leases run out in seconds, and what was missed may be much.
         """
         try:
-            if self._reservations:
-                await self._admission.renew(list(self._reservations.values()))
-            if self._turns:
-                await self._sessions.renew([(ref, stream_id) for stream_id, ref in self._turns.items()])
+            if places := [reservation for reservation, _ in self._held.values() if reservation is not None]:
+                await self._admission.renew(places)
+            if turns := [(ref, stream_id) for stream_id, (_, ref) in self._held.items() if ref is not None]:
+                await self._sessions.renew(turns)
         except StoreUnavailableError:
             log.debug("leases not renewed: Redis is away")
             return

@@ -24,10 +24,8 @@ from streamproxy.domain.tokens import (
     SamplingCounter,
     TokenCounters,
     count_message,
-    message_sizes,
     message_text,
     sampled_length,
-    text_length,
 )
 from streamproxy.domain.truncation import Fitted, fit, whole
 from streamproxy.errors import StoreUnavailableError
@@ -96,6 +94,7 @@ class Prompts:
         self._history = SessionHistory(ledger, sessions, size=self.turn_tokens, ttl=policy.ttl_seconds, clock=clock)
         self._counters = counters
         self.counter = counters.counter
+        self.size = counters.size
 
     def stateless(self, request: AnyRequest) -> Prompt:
         """The request as it is. What it says anew stands behind the last answer it quotes."""
@@ -120,12 +119,12 @@ class Prompts:
         turn_id: str,
         *,
         place: Place = NO_PLACE,
-        sizes: Sequence[int] | None = None,
+        size: int | None = None,
     ) -> Prompt:
         """Enter the session, at *place*, and put its context first. Whoever called must append or leave.
 
-        *sizes* of the request's messages are counted where they are not known. SessionBusyError after the wait bound,
-        ContextLengthError when what may not be cut is too long.
+        *size*, that of the request's messages in tokens, is counted where it is not known. SessionBusyError after the
+        wait bound, ContextLengthError when what may not be cut is too long.
         """
         entered = place if isinstance(place, Context) else await self._entered(ref, turn_id, place)
         if entered is not None and (entered.turns or entered.system):
@@ -134,10 +133,8 @@ class Prompts:
             context = EMPTY
             if self.policy.rebuild:
                 context = await self._history.context(ref, request.model, put_back=entered is not None)
-        if sizes is None:
-            sizes = await self.sizes(request.model, request.messages)
+        tokens = await self.size(request.model, request.messages) if size is None else size
         said = new = request.messages
-        tokens = sum(sizes)
         said_tokens: int | None = tokens
         system = context.system
         if not SYSTEM_ROLES.isdisjoint(map(_role_of, said)):
@@ -145,21 +142,17 @@ class Prompts:
             new, said_tokens = (*more, *said), None
         elif system is not None:
             tokens += count_message(system, await self.counter(request.model))
-        fitted = whole(context, new, system=system, tokens=tokens, **self._bounds(request))
+        budget, context_budget = self._budget(request), self.policy.context_tokens
+        fitted = whole(context, new, system=system, tokens=tokens, budget=budget, context_budget=context_budget)
         if fitted is None:
             fitted = await self._fit(request, context, said=new, system=system)
         return Prompt(fitted.messages, said, system, fitted.left_out, fitted.tokens, said_tokens)
-
-    async def sizes(self, model: str, messages: Sequence[Message]) -> Sequence[int]:
-        """What each of *messages* costs inside a prompt, in tokens."""
-        counter = await self.counter(model)
-        return await self._counters.off_loop(text_length(messages), partial(message_sizes, messages, counter))
 
     async def tokens(self, request: AnyRequest, prompt: Prompt) -> int:
         """The prompt's size in tokens, counted if nobody had to before."""
         if prompt.tokens is not None:
             return prompt.tokens
-        return TOKENS_FOR_REPLY + sum(await self.sizes(request.model, prompt.messages))
+        return TOKENS_FOR_REPLY + await self.size(request.model, prompt.messages)
 
     async def usage(self, request: AnyRequest, prompt: Prompt | None, transcript: Transcript | None) -> Usage:
         """As the upstream reported it, else counted and flagged. Nothing was used where nothing was answered."""
@@ -217,15 +210,23 @@ class Prompts:
         return await self._counters.off_loop(
             # Only what has to be counted: a turn that was rebuilt from history comes without its size.
             (*said, *(m for turn in context.turns if not turn.tokens for m in turn.messages)),
-            partial(fit, context, said, system=system, counter=counter, **self._bounds(request)),
+            partial(
+                fit,
+                context,
+                said,
+                system=system,
+                budget=self._budget(request),
+                context_budget=self.policy.context_tokens,
+                counter=counter,
+            ),
         )
 
-    def _bounds(self, request: ChatRequest) -> dict[str, int]:
-        """What the model's window leaves for the prompt, and what the settings leave for its earlier turns."""
+    def _budget(self, request: ChatRequest) -> int:
+        """Tokens that the model's window leaves for the prompt."""
         policy = self.policy
         window = policy.windows.get(request.model, policy.default_window)
-        budget = window - min(request.reply_tokens or policy.reply_reserve, window // 2)
-        return {"budget": budget, "context_budget": policy.context_tokens}
+        reply, half = request.reply_tokens or policy.reply_reserve, window // 2
+        return window - (reply if reply < half else half)
 
     async def _entered(self, ref: SessionRef, turn_id: str, place: Queued) -> Context | None:
         """The context as Redis has it; None where Redis did not say."""

@@ -15,8 +15,8 @@ from streamproxy.domain.tokens import (
     SamplingCounter,
     count_message,
     count_messages,
-    message_sizes,
     message_text,
+    messages_size,
     sampled_length,
     text_length,
 )
@@ -109,7 +109,7 @@ def test_messages_together_are_as_large_as_each_by_itself(unusual: Message) -> N
     usual: list[Message] = [{"role": "user", "content": "How are you?"}, {"role": "assistant", "content": "Fine."}]
     for messages in (usual, [*usual, unusual], [unusual, usual[0]], []):
         for _ in range(2):
-            assert message_sizes(messages, counter) == [count_message(m, counter) for m in messages]
+            assert messages_size(messages, counter) == sum(count_message(m, counter) for m in messages)
         assert text_length(messages) == sum(text_length([m]) for m in messages)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from tornado.ioloop import IOLoop
 
-from streamproxy.domain.limits import LimitPolicy
+from streamproxy.domain.limits import Ask, LimitPolicy, Reservation
 from streamproxy.domain.sessions import SessionRef, Turn
 from streamproxy.services.admission import Admission, OnRedisDown
 from streamproxy.services.leases import MOST_UNSAID_TURNS, LeaseKeeper
@@ -87,3 +88,32 @@ async def test_of_what_a_session_missed_the_newest_is_kept(keeper: LeaseKeeper, 
     keep(keeper, *range(MOST_UNSAID_TURNS + 3))
     await keeper.renew()
     assert await told(sessions) == [f"st_{number}" for number in range(3, MOST_UNSAID_TURNS + 3)]
+
+
+class Renewals:
+    """Fills in for what renews leases, and remembers which."""
+
+    def __init__(self) -> None:
+        self.asked: list[Sequence[Any]] = []
+
+    async def renew(self, held: Sequence[Any]) -> None:
+        self.asked.append(held)
+
+
+async def test_what_a_stream_holds_is_renewed_until_it_is_released() -> None:
+    """Both of its places, taken together or one after the other; a place that is not counted is none."""
+    places, turns = Renewals(), Renewals()
+    keeper = LeaseKeeper(places, turns, rebuild=False)  # type: ignore[arg-type]
+    counted = [Reservation(Ask("u_1", f"r_{n}", LimitPolicy(streams=5))) for n in range(2)]
+    keeper.hold_place("st_1", counted[0])
+    keeper.hold_turn("st_1", SESSION, counted[0])
+    keeper.hold_turn("st_2", SESSION, counted[1])
+    keeper.hold_turn("st_3", SESSION, Reservation(Ask("u_1", "r_3", LimitPolicy())))
+    keeper.hold_turn("st_4", SESSION, None)
+    await keeper.renew()
+    assert places.asked == [counted]
+    assert turns.asked == [[(SESSION, f"st_{n}") for n in range(1, 5)]]
+    for n in range(1, 5):
+        keeper.release(f"st_{n}")
+    await keeper.renew()
+    assert (len(places.asked), len(turns.asked)) == (1, 1)

@@ -51,10 +51,10 @@ async def test_a_turn_is_as_large_as_its_messages_whoever_counts_them(link: Redi
     counter = await prompts.counter("gpt-4o")
     size = sum(count_message(message, counter) for message in said)
     await sessions.append(ref, Turn("st_1", said, size), {"role": "system", "content": "Be kind."})
-    sizes = await prompts.sizes(request.model, request.messages)
-    assert sizes == [count_message(message, counter) for message in asked]
-    for turn_id, known in (("st_2", sizes), ("st_3", None)):
-        prompt = await prompts.in_session(request, ref, turn_id, place=NO_PLACE, sizes=known)
+    size = await prompts.size(request.model, request.messages)
+    assert size == sum(count_message(message, counter) for message in asked)
+    for turn_id, known in (("st_2", size), ("st_3", None)):
+        prompt = await prompts.in_session(request, ref, turn_id, place=NO_PLACE, size=known)
         await sessions.leave(ref, turn_id)
         kept = said if window > 45 else ()
         assert prompt.messages == ({"role": "system", "content": own or "Be kind."}, *kept, QUESTION)
@@ -64,7 +64,7 @@ async def test_a_turn_is_as_large_as_its_messages_whoever_counts_them(link: Redi
         turn = await prompts.turn_tokens("gpt-4o", answered, said_tokens=prompt.said_tokens)
         assert turn == sum(count_message(message, counter) for message in answered)
         reported = await prompts.turn_tokens("gpt-4o", answered, said_tokens=prompt.said_tokens, answer_tokens=70)
-        assert reported == sizes[-1] + 4 + 70
+        assert reported == count_message(QUESTION, counter) + 4 + 70
 
 
 class UnheardSessions(RedisSessions):

@@ -34,7 +34,7 @@ that no session or request id can spell another key.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from streamproxy.domain.sessions import SessionRef
 
@@ -53,11 +53,6 @@ def limit_ending(kind: str, place: str) -> str:
     return f":{kind}:{place}"
 
 
-def limit_keys(scope: str, endings: Iterable[str]) -> Iterator[str]:
-    """The keys of several limits."""
-    return map(f"sp:{{{scope}}}".__add__, endings)
-
-
 def places_key(scope: str) -> str:
     return f"sp:{{{scope}}}:places"
 
@@ -66,9 +61,10 @@ def request_key(scope: str, request_id: str) -> str:
     return f"sp:{{{scope}}}:request:{request_id}"
 
 
-def request_keys(scope: str, request_id: str) -> tuple[str, str]:
-    """What every step of a request through the limits touches: what it took, the running places."""
-    return f"sp:{{{scope}}}:request:{request_id}", f"sp:{{{scope}}}:places"
+def request_keys(scope: str, request_id: str, endings: Iterable[str]) -> tuple[str, ...]:
+    """What a step of a request through the limits touches: what it took, the running places, counts by *endings*."""
+    start = f"sp:{{{scope}}}"
+    return f"{start}:request:{request_id}", f"{start}:places", *map(start.__add__, endings)
 
 
 def probe_key(key_id: str) -> str:

@@ -41,6 +41,7 @@ MAX_CONNECTIONS = 64
 class RedisLink:
     """A worker's connection to Redis. ``available`` is false while the breaker keeps calls away.
 
+    *ordered*: steps are taken in the order they were sent, also those that nobody waits for any more.
     *watch* is told when a call ``failed`` and when the breaker ``opened`` or ``closed``.
     """
 
@@ -54,6 +55,7 @@ class RedisLink:
     ) -> None:
         self._server = server
         self._piped = server.piped
+        self.ordered = server.piped is not None
         self._watch = watch
         # In memory there is no server to wait for: a busy loop is no reason to give up.
         self._timeout = timeout_seconds if server.remote else None
@@ -64,11 +66,6 @@ class RedisLink:
     @property
     def available(self) -> bool:
         return self._breaker.closed
-
-    @property
-    def ordered(self) -> bool:
-        """Whether steps are taken in the order they were sent, also those that nobody waits for any more."""
-        return self._piped is not None
 
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         """Run one script and return its answer as Redis gives it (bytes, ints, lists)."""

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import repeat
+from operator import truediv
 
 import msgspec
 
 from streamproxy.domain.limits import DayQuota, Limit, LimitPolicy, Standing, halved
-from streamproxy.stores.redis import limit_ending, limit_key
+from streamproxy.stores.redis import limit_ending
 
 MICROSECONDS = 1_000_000
 # Buckets a token window is counted in: what left the window may count for up to one bucket longer.
@@ -21,16 +23,19 @@ BUCKETS = 60
 
 
 class Correction(msgspec.Struct, frozen=True):
-    """A change of one count: *amount* at *where*, or the entry *where* removed from a ring."""
+    """A change of one count: *amount* at *where*, or the entry *where* removed from a ring.
 
-    key: str
+    *ending* is what the count's key ends with.
+    """
+
+    ending: str
     kind: str
     where: str
     amount: int
 
 
 class Count(msgspec.Struct, frozen=True):
-    """One limit of a policy as it is counted. *window* is the place of a window's count; a day's is by its start."""
+    """One limit of a policy as it is counted. *window* is what the key of a window's count ends with."""
 
     unit: str
     kind: str
@@ -38,12 +43,9 @@ class Count(msgspec.Struct, frozen=True):
     nth: int
     window: str | None
 
-    def place(self, day_start: int | str) -> str:
-        """The last part of its key's name."""
-        return self.window or _numbered(day_start, self.nth)
-
-    def correction(self, scope: str, day_start: int | str, where: str, amount: int) -> Correction:
-        return Correction(limit_key(scope, self.kind, self.place(day_start)), self.kind, where, amount)
+    def of_day(self, start: int | str) -> str:
+        """What the key of a day's count ends with, by the epoch second the day began at."""
+        return limit_ending(self.kind, _numbered(start, self.nth))
 
     def arguments(self, day: tuple[int, int]) -> tuple[str | int, ...]:
         """kind, count and two numbers, as ``reserve.lua`` reads them."""
@@ -72,16 +74,17 @@ class Plan:
         self.policy = policy
         self.day = day
         self.counts = tuple(_counts(policy))
-        self.endings = tuple(limit_ending(count.kind, count.place(day[0])) for count in self.counts)
+        self.endings = tuple(count.window or count.of_day(day[0]) for count in self.counts)
         # What ``reserve.lua`` reads of all of them.
         self.arguments = tuple(argument for count in self.counts for argument in count.arguments(day))
         self._units = tuple(count.unit for count in self.counts)
         self._most = tuple(count.limit.count for count in self.counts)
         self._seconds = tuple(count.seconds(day) for count in self.counts)
 
-    def standings(self, remaining: Iterable[int], resets: Iterable[float]) -> tuple[Standing, ...]:
-        """Where each limit stands. *resets* are in seconds."""
-        return tuple(map(Standing, self._units, self._most, remaining, self._seconds, resets))
+    def standings(self, remaining: Iterable[int], resets: Iterable[int]) -> tuple[Standing, ...]:
+        """Where each limit stands. *resets* are in µs."""
+        seconds = map(truediv, resets, repeat(MICROSECONDS))
+        return tuple(map(Standing, self._units, self._most, remaining, self._seconds, seconds))
 
     @cached_property
     def of_tokens(self) -> LimitPolicy:
@@ -94,18 +97,22 @@ class Plan:
         return LimitPolicy(tokens=tuple(halved(limit) for limit in self.policy.tokens))
 
 
-_plans: dict[LimitPolicy, Plan] = {}
 # Policies are few, and come out of settings; those of keys may be changed while the worker lives.
 _MOST_PLANS = 256
 
 
-def plan_of(policy: LimitPolicy, day: tuple[int, int]) -> Plan:
-    plan = _plans.get(policy)
-    if plan is None or plan.day != day:
-        if len(_plans) >= _MOST_PLANS:
-            _plans.clear()
-        plan = _plans[policy] = Plan(policy, day)
-    return plan
+class Plans(dict[LimitPolicy, Plan]):
+    """The plans of one *day*, each made when it is first asked for."""
+
+    def __init__(self, day: tuple[int, int]) -> None:
+        super().__init__()
+        self.day = day
+
+    def __missing__(self, policy: LimitPolicy) -> Plan:
+        if len(self) >= _MOST_PLANS:
+            self.clear()
+        plan = self[policy] = Plan(policy, self.day)
+        return plan
 
 
 def _counts(policy: LimitPolicy) -> Iterator[Count]:
@@ -114,7 +121,7 @@ def _counts(policy: LimitPolicy) -> Iterator[Count]:
         for limit in limits:
             kind, length = (f"{unit}-day", 0) if isinstance(limit, DayQuota) else (window_kind, limit.seconds)
             nth = seen[kind, length]
-            yield Count(unit, kind, limit, nth, _numbered(length, nth) if length else None)
+            yield Count(unit, kind, limit, nth, limit_ending(kind, _numbered(length, nth)) if length else None)
             seen[kind, length] += 1
 
 
@@ -122,29 +129,25 @@ def _numbered(length: int | str, nth: int) -> str:
     return f"{length}.{nth}" if nth else str(length)
 
 
-def given_back(counts: Sequence[Count], scope: str, stamps: Sequence[str]) -> list[Correction]:
+def given_back(counts: Sequence[Count], stamps: Sequence[str]) -> list[Correction]:
     """Everything that was taken, to be removed."""
-    return [
-        correction for count, stamp in zip(counts, stamps, strict=False) for correction in _removal(count, scope, stamp)
-    ]
+    return [correction for count, stamp in zip(counts, stamps, strict=False) for correction in _removal(count, stamp)]
 
 
-def _removal(count: Count, scope: str, stamp: str) -> Iterator[Correction]:
-    if count.kind == "ring":
-        yield count.correction(scope, 0, stamp, 1)
-        return
-    for where, taken in _parts(stamp):
-        yield count.correction(scope, where, where, -taken)
+def _removal(count: Count, stamp: str) -> Iterator[Correction]:
+    parts = [(stamp, -1)] if count.kind == "ring" else _parts(stamp)
+    for where, taken in parts:
+        yield Correction(count.window or count.of_day(where), count.kind, where, -taken)
 
 
-def corrected(counts: Sequence[Count], scope: str, stamps: Sequence[str], tokens: int) -> list[Correction]:
+def corrected(counts: Sequence[Count], stamps: Sequence[str], tokens: int) -> list[Correction]:
     """What changes the tokens that were taken into *tokens*, in the buckets where they were taken."""
     corrections = []
     # Without stamps (repeated after Redis forgot what was taken) nothing is corrected.
     for count, stamp in zip(counts, stamps, strict=False):
         if count.unit == "tokens":
             for where, amount in _differences(stamp, tokens):
-                corrections.append(count.correction(scope, where, where, amount))
+                corrections.append(Correction(count.window or count.of_day(where), count.kind, where, amount))
     return corrections
 
 

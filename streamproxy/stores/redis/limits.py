@@ -10,26 +10,28 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from streamproxy.domain.limits import Ask, Decision, Reservation, day_bounds
-from streamproxy.stores.redis import limit_keys, places_key, request_key, request_keys
+from streamproxy.stores.redis import places_key, request_key, request_keys
 from streamproxy.stores.redis.connect import Call, RedisLink
 from streamproxy.stores.redis.counts import (
     MICROSECONDS,
     Correction,
     Plan,
+    Plans,
     corrected,
     given_back,
     joined,
-    plan_of,
 )
 from streamproxy.stores.redis.scripts import load_script
 
 # A step is repeated at once or never, so a minute of memory is ample.
 REMEMBER_MILLISECONDS = 60_000
 _ANOTHER_DAY = -1
+_ending_of = attrgetter("ending")
 
 
 class RedisLimits:
@@ -39,8 +41,8 @@ class RedisLimits:
         self._link = link
         self._zone = zone
         self._lease = round(lease_seconds * MICROSECONDS)
-        # First and last-exclusive epoch second of the day it is at Redis, which the first ask will tell.
-        self.day = (0, 0)
+        # Of the day it is at Redis, which the first ask will tell.
+        self.plans = Plans((0, 0))
         self._reserve = load_script("reserve")
         self._settle = load_script("settle")
         self._renew = load_script("renew_places")
@@ -48,25 +50,24 @@ class RedisLimits:
     async def reserve(self, ask: Ask) -> Decision:
         """Take one request, *ask.tokens* tokens and a running place, or nothing at all."""
         while True:
-            plan = plan_of(ask.policy, self.day)
+            plan = self.plans[ask.policy]
             answer = await self._link.run(*self.reserving(ask, plan))
             if (decision := self.decision(ask, plan, answer)) is not None:
                 return decision
 
     def reserving(self, ask: Ask, plan: Plan) -> Call:
-        """The step of ``reserve``, by the policy's *plan* for this ``day``; ``decision`` reads the answer."""
-        keys = (*request_keys(ask.scope, ask.request_id), *limit_keys(ask.scope, plan.endings))
+        """The step of ``reserve``, by the policy's *plan* for this day; ``decision`` reads the answer."""
         own = (ask.request_id, ask.tokens, ask.policy.streams, self._lease, REMEMBER_MILLISECONDS)
-        return self._reserve, keys, (*own, *plan.arguments)
+        return self._reserve, request_keys(ask.scope, ask.request_id, plan.endings), (*own, *plan.arguments)
 
     def decision(self, ask: Ask, plan: Plan, answer: Sequence[Any]) -> Decision | None:
         """What Redis decided; None when it is another day there: then ask again."""
         if answer[0] == _ANOTHER_DAY:
             first, end = day_bounds(answer[1] // MICROSECONDS, self._zone)
-            self.day = (int(first), int(end))
+            self.plans = Plans((int(first), int(end)))
             return None
         admitted, refusing, wait, stamps, *numbers = answer
-        standings = plan.standings(numbers[::2], [reset / MICROSECONDS for reset in numbers[1::2]])
+        standings = plan.standings(numbers[::2], numbers[1::2])
         if admitted:
             return Decision(Reservation(ask, tuple(stamps.decode().split())), standings)
         refused_by = plan.counts[refusing - 1].refused_by if refusing else "streams"
@@ -80,7 +81,7 @@ class RedisLimits:
             return Reservation(held, reservation.stamps, local=reservation.local)
         # An ask of its own. What is held already makes its id: repeated, it takes once; the next one is another.
         # For what is spare, the same windows are asked as if they were half as large.
-        plan = plan_of(ask.policy, self.day)
+        plan = self.plans[ask.policy]
         policy = plan.of_half_the_tokens if spare else plan.of_tokens
         more = Ask(ask.scope, f"{ask.request_id}+{ask.tokens}", policy, tokens)
         taken = (await self.reserve(more)).reservation
@@ -97,23 +98,20 @@ class RedisLimits:
 
     def settling(self, reservation: Reservation, tokens: int) -> Call:
         """The step of ``settle``."""
-        ask = reservation.ask
-        counts = plan_of(ask.policy, self.day).counts
-        return self._ending(reservation, "settled", corrected(counts, ask.scope, reservation.stamps, tokens))
+        counts = self.plans[reservation.ask.policy].counts
+        return self._ending(reservation, "settled", corrected(counts, reservation.stamps, tokens))
 
     async def refund(self, reservation: Reservation) -> None:
         """Give back request, tokens and place."""
-        ask = reservation.ask
-        taken = given_back(plan_of(ask.policy, self.day).counts, ask.scope, reservation.stamps)
+        taken = given_back(self.plans[reservation.ask.policy].counts, reservation.stamps)
         await self._link.run(*self._ending(reservation, "refunded", taken))
 
     def _ending(self, reservation: Reservation, ending: str, corrections: Sequence[Correction]) -> Call:
         ask = reservation.ask
-        keys = [*request_keys(ask.scope, ask.request_id)]
+        keys = request_keys(ask.scope, ask.request_id, map(_ending_of, corrections))
         args: list[str | int] = [ask.request_id, ending, " ".join(reservation.stamps), REMEMBER_MILLISECONDS]
         for correction in corrections:
-            keys.append(correction.key)
-            args += [correction.kind, correction.where, correction.amount]
+            args += (correction.kind, correction.where, correction.amount)
         return self._settle, keys, args
 
     async def renew(self, reservations: Sequence[Reservation]) -> None:

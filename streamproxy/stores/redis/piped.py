@@ -134,8 +134,7 @@ class PipedClient:
             await loop.create_connection(lambda: connection, address.host, address.port)
         try:
             for command in address.greeting():
-                due = loop.time() + self._timeout
-                call = _Call(_packed(command), loop.create_future(), due, repeated=True)
+                call = _Call(_packed(command), loop.create_future(), loop.time() + self._timeout, repeated=True)
                 connection.send(call)
                 await call.answer
         except BaseException:
@@ -220,12 +219,13 @@ class _Connection(asyncio.Protocol):
             # False is what the reader says for "no answer yet"; no answer of RESP2 is false.
             while (answer := reader.gets()) is not False:
                 call = calls.popleft()
-                if call.answer.done():
-                    continue
-                if isinstance(answer, Exception):
-                    call.answer.set_exception(answer)
-                else:
-                    call.answer.set_result(answer)
+                try:
+                    if isinstance(answer, Exception):
+                        call.answer.set_exception(answer)
+                    else:
+                        call.answer.set_result(answer)
+                except asyncio.InvalidStateError:
+                    continue  # whoever waited for it has left
         except (hiredis.ProtocolError, IndexError):
             self.drop(RedisConnectionError("the answer is not Redis's"))
 

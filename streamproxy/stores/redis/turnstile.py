@@ -7,11 +7,12 @@ never before the limits have admitted.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 from streamproxy.domain.limits import Ask, Decision, Reservation
 from streamproxy.domain.sessions import NO_PLACE, Message, Place, SessionRef, Turn
 from streamproxy.stores.redis.connect import Argument, Call, RedisLink
-from streamproxy.stores.redis.counts import plan_of
 from streamproxy.stores.redis.limits import RedisLimits
 from streamproxy.stores.redis.scripts import Script, chained
 from streamproxy.stores.redis.sessions import RedisSessions
@@ -32,22 +33,24 @@ class RedisTurnstile:
         if ask.scope != ref.principal_id:
             return await self._limits.reserve(ask), NO_PLACE
         while True:
-            plan = plan_of(ask.policy, self._limits.day)
+            plan = self._limits.plans[ask.policy]
             step = _one(self._enter, self._limits.reserving(ask, plan), self._sessions.entering(ref, turn_id))
             admitted, *inside = await self._link.run_through(*step)
             decision = self._limits.decision(ask, plan, admitted)
             if decision is not None:
                 return decision, self._sessions.place(*inside) if inside else NO_PLACE
 
-    async def leave(
+    def leave(
         self, reservation: Reservation, tokens: int, ref: SessionRef, turn: Turn, system: Message | None
-    ) -> None:
+    ) -> Coroutine[Any, Any, None]:
         """Settle the limits and append the turn, each once."""
         settling, appending = self._limits.settling(reservation, tokens), self._sessions.appending(ref, turn, system)
         if reservation.ask.scope == ref.principal_id:
-            await self._link.run(*_one(self._leave, settling, appending))
-        else:
-            await asyncio.gather(self._link.run(*settling), self._link.run(*appending))
+            return self._link.run(*_one(self._leave, settling, appending))
+        return self._apart(settling, appending)
+
+    async def _apart(self, *steps: Call) -> None:
+        await asyncio.gather(*(self._link.run(*step) for step in steps))
 
 
 def _one(script: Script, first: Call, second: Call) -> Call:
