@@ -105,7 +105,7 @@ class Guards:
 
     async def _through(self, frames: bytes, *, last: bool) -> bytes:
         # Until it is known better: who is cancelled here has let nothing pass.
-        self.holding = True
+        self.holding, holding = True, False
         for guard in self._guards:
             if frames:
                 frames = await guard.cut(frames)
@@ -114,7 +114,8 @@ class Guards:
             if guard.stopped:
                 # A later one cuts what the earlier let through: the last to stop is the one that ended it.
                 self.stopped_by = guard
-        self.holding = any(guard.holding for guard in self._guards)
+            holding = holding or guard.holding
+        self.holding = holding
         if frames:
             self._keep(frames)
         if self.stopped_by is not None:
