@@ -48,16 +48,21 @@ class Price:
         return min(int(nano.to_integral_value(ROUND_HALF_UP)), MOST_NANO)
 
 
+# The one price of that kind, so that it can be told at a glance: without prices in the settings it is every model's.
+FREE = Price()
+
+
 @dataclass(frozen=True, slots=True)
 class PriceTable:
     """Prices by the model name that clients use; *default* is for a model without an entry."""
 
     prices: Mapping[str, Price]
-    default: Price = Price()
+    default: Price = FREE
 
     def cost(self, model: str, usage: Usage, *, pictures: int = 0) -> int:
         """Nano-USD for *usage* of *model*."""
-        return self.prices.get(model, self.default).cost(usage, pictures=pictures)
+        price = self.prices.get(model, self.default)
+        return 0 if price is FREE else price.cost(usage, pictures=pictures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +85,8 @@ def parse_price(text: str) -> Price:
             f"{text!r} is not a price: write INPUT/CACHED/OUTPUT in USD per million tokens, for example 2.50/1.25/10, "
             "and /PICTURE in USD behind it for a model that draws"
         )
-    return Price(*map(Decimal, parts))
+    price = Price(*map(Decimal, parts))
+    return FREE if price == FREE else price
 
 
 def parse_amount(text: str) -> int:

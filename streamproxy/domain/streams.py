@@ -1,9 +1,13 @@
-"""What a stream was, once it has ended: its reason, its usage, its row in the ledger."""
+"""What a stream was, once it has ended: its reason, its usage, its row in the ledger.
+
+The values are Structs and no dataclasses: every request makes several, one of many fields, and msgspec makes them in C.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 
 class EndReason(StrEnum):
@@ -18,8 +22,7 @@ class EndReason(StrEnum):
     WORKER_LOST = "worker_lost"
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True):
     """Tokens of one stream. *estimated* is true where the upstream did not say."""
 
     prompt_tokens: int = 0
@@ -32,8 +35,7 @@ class Usage:
         return self.prompt_tokens + self.completion_tokens
 
 
-@dataclass(frozen=True, slots=True)
-class RunningStream:
+class RunningStream(msgspec.Struct, frozen=True):
     """A stream that has not ended. *began* is in epoch seconds."""
 
     stream_id: str
@@ -45,8 +47,7 @@ class RunningStream:
     began: float
 
 
-@dataclass(frozen=True, slots=True)
-class UsageRecord:
+class UsageRecord(msgspec.Struct, frozen=True):
     """One row of the ledger: a stream as it ended. Times are epoch seconds or milliseconds as named.
 
     *cost_nano_usd* is what it cost by the price table of its time, in nano-USD; *images* counts the pictures.
@@ -73,8 +74,7 @@ class UsageRecord:
     images: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
+class Timing(msgspec.Struct, frozen=True):
     """What only the metrics want to know of a stream, in seconds; None where there was no such part.
 
     *before_call*: from the request to the first call of an upstream. *settling*: from its end until everything
@@ -86,8 +86,7 @@ class Timing:
     settling: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryMessage:
+class HistoryMessage(msgspec.Struct, frozen=True):
     """One message as it was said, before any truncation. *message* is the chat message as JSON text.
 
     *complete* is false for an answer that was cut.

@@ -8,6 +8,7 @@ import logging
 import msgspec
 
 from streamproxy.domain.streams import EndReason, Timing, Usage, UsageRecord
+from streamproxy.domain.tracing import usage_attributes
 from streamproxy.errors import StreamProxyError
 from streamproxy.services.failover import Attempts
 from streamproxy.services.order import Order
@@ -19,28 +20,20 @@ log = logging.getLogger(__name__)
 
 
 class Bookkeeping:
-    """Begins when it is made."""
+    """Begins when it is made.
+
+    Whoever knows them notes the times, in epoch seconds: *asked* was the upstream, *heard* was its answer's beginning.
+    *settling_seconds* is how long it took to give back what was held.
+    """
 
     def __init__(self, parts: Parts, order: Order, attempts: Attempts) -> None:
         self.began = parts.clock()
         self._parts = parts
         self._order = order
         self._attempts = attempts
-        self._asked_at: float | None = None
-        self._first_event_at: float | None = None
-        self._settling_seconds = 0.0
-
-    def asked(self) -> None:
-        """Now the upstream is asked."""
-        self._asked_at = self._parts.clock()
-
-    def heard(self) -> None:
-        """Now it has answered, or begun to."""
-        self._first_event_at = self._parts.clock()
-
-    def settled(self, since: float) -> None:
-        """What was held is given back; that took from *since*, in epoch seconds, to now."""
-        self._settling_seconds = self._parts.clock() - since
+        self.asked: float | None = None
+        self.heard: float | None = None
+        self.settling_seconds = 0.0
 
     def record(
         self,
@@ -49,12 +42,17 @@ class Bookkeeping:
         transcript: Transcript | None,
         error: BaseException | None,
         *,
+        ended: float,
         answered: bool,
         images: int,
     ) -> UsageRecord:
-        """The row of an exchange that ends now. *answered*: a key of ours was accepted."""
-        order, candidate, clock = self._order, self._attempts.candidate, self._parts.clock
-        ttft = None if self._first_event_at is None else int((self._first_event_at - self.began) * 1000)
+        """The row of an exchange that *ended* then, in epoch seconds. *answered*: a key of ours was accepted.
+
+        Of the *transcript* only what is read is counted.
+        """
+        order, candidate, began = self._order, self._attempts.candidate, self.began
+        # The caller's own key was paid by the caller.
+        free = order.own_key is not None
         return UsageRecord(
             stream_id=order.stream_id,
             request_id=order.request_id,
@@ -63,32 +61,32 @@ class Bookkeeping:
             endpoint=order.endpoint,
             model=order.request.model,
             upstream=candidate.upstream.name if candidate is not None else "",
-            key_last4=candidate.key.last4 if candidate is not None and order.own_key is None else "",
-            created=self.began,
-            ttft_ms=ttft,
-            duration_ms=int((clock() - self.began) * 1000),
-            chunks=transcript.chunks if transcript is not None else 0,
+            key_last4=candidate.key.last4 if candidate is not None and not free else "",
+            created=began,
+            ttft_ms=None if self.heard is None else int((self.heard - began) * 1000),
+            duration_ms=int((ended - began) * 1000),
+            chunks=transcript.read_chunks if transcript is not None else 0,
             attempts=self._attempts.number,
             usage=usage,
             end_reason=reason,
             error_code=None if error is None else _error_code(error),
             images=images,
             key_id=candidate.key.id if candidate is not None and answered else "",
-            cost_nano_usd=self._cost(usage, images),
+            cost_nano_usd=0 if free else self._parts.prices.cost(order.request.model, usage, pictures=images),
         )
 
-    def _cost(self, usage: Usage, images: int) -> int:
-        """Nano-USD; nothing where the caller's own key paid."""
-        order = self._order
-        if order.own_key is not None:
-            return 0
-        return self._parts.prices.cost(order.request.model, usage, pictures=images)
+    def end_spans(self, record: UsageRecord) -> None:
+        """The spans of the request and of its last call end with what stands in the row."""
+        attributes = usage_attributes(record.usage)
+        self._attempts.span.end(attributes, error=record.error_code)
+        ending = {**attributes, "streamproxy.end_reason": str(record.end_reason)}
+        self._order.trace.end(ending, error=record.error_code)
 
     def enter(self, outcome: Outcome) -> asyncio.Future[None] | None:
         """Usage and history into the ledger; done when they are written. None when it takes nothing more."""
         record = outcome.record
-        before = None if self._asked_at is None else self._asked_at - self.began
-        self._parts.watch.ended(record, Timing(self._order.request.stream, before, self._settling_seconds))
+        before = None if self.asked is None else self.asked - self.began
+        self._parts.watch.ended(record, Timing(self._order.request.stream, before, self.settling_seconds))
         try:
             return self._parts.ledger.enter(record, outcome.history())
         except StreamProxyError:

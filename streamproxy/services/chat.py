@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from streamproxy.domain.limits import Ask
 from streamproxy.domain.streamlog import StreamHead
@@ -26,10 +27,8 @@ class ChatService:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-
-    def exchange(self, order: Order) -> Exchange:
-        """One request's way; use it as ``async with``."""
-        return Exchange(self._parts, order)
+        # One request's way; use it as ``async with``.
+        self.exchange: Callable[[Order], Exchange] = partial(Exchange, parts)
 
     def exchanges(self) -> Iterator[Interruptible]:
         """Those under way on this worker."""

@@ -15,14 +15,15 @@ which has seen ``[DONE]`` finds its place free and its answer in the context. Wh
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
 from streamproxy.domain.limits import Standing
 from streamproxy.domain.streams import EndReason, RunningStream, Usage
-from streamproxy.domain.tracing import operation, usage_attributes
-from streamproxy.errors import StreamCancelledError, UpstreamTimeoutError
+from streamproxy.domain.tracing import operation
+from streamproxy.errors import UpstreamTimeoutError
 from streamproxy.services.bookkeeping import Bookkeeping, not_written
 from streamproxy.services.calls import Answer, WholeAnswer
 from streamproxy.services.completion import Identity
@@ -30,12 +31,13 @@ from streamproxy.services.deadlines import Deadlines
 from streamproxy.services.delivery import FrameWriter
 from streamproxy.services.failover import Attempts
 from streamproxy.services.holding import Holding
+from streamproxy.services.moderation import Moderation
 from streamproxy.services.order import Interruption, Order
 from streamproxy.services.outcome import Outcome
 from streamproxy.services.parts import Parts
 from streamproxy.services.prompt import Prompt
 from streamproxy.services.runninganswer import RunningAnswer, guards_of
-from streamproxy.wire.chat import Transcript
+from streamproxy.wire.chat import ChatRequest, Transcript
 
 # How long an answer or an error that is told after the end waits for the ledger. Whoever has it finds it in the books,
 # unless the database is locked or away: then the books are written later, and nobody waits for that.
@@ -49,7 +51,7 @@ class Exchange:
         self.order = order
         self.prompt: Prompt | None = None
         self.outcome: Outcome | None = None
-        self.attempts = Attempts(trace=order.trace, operation=operation(order.endpoint))
+        self.attempts = Attempts(trace=order.trace, operation=operation(order.endpoint) if order.trace.recorded else "")
         self._parts = parts
         self._holding = Holding(parts, order)
         self._books = Bookkeeping(parts, order, self.attempts)
@@ -57,6 +59,7 @@ class Exchange:
         self._asked_upstream = False
         self._receipt_promised = False
         self._told = False
+        self._concluded = False
         self._running: RunningAnswer | None = None
         self._whole: WholeAnswer | None = None
         self._interruption: Interruption | None = None
@@ -68,11 +71,7 @@ class Exchange:
     @property
     def description(self) -> RunningStream:
         """What runs, for whom, since when."""
-        order, principal = self.order, self.order.principal
-        model, began = order.request.model, self._books.began
-        return RunningStream(
-            order.stream_id, order.request_id, principal.id, principal.name, model, order.endpoint, began
-        )
+        return self.order.running(since=self._books.began)
 
     @property
     def standings(self) -> tuple[Standing, ...]:
@@ -86,7 +85,8 @@ class Exchange:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._conclude(self._reason_for(error), error)
+        if not self._concluded:
+            await self._conclude(self._reason_for(error), error)
         if self._written is not None and not self._told:
             await asyncio.wait({self._written}, timeout=LEDGER_SECONDS)
 
@@ -94,22 +94,38 @@ class Exchange:
 
     async def open(self) -> None:
         """Limits, session, key, upstream. Returns when there is something to send."""
-        self._check_interruption()
+        parts, order, interruption = self._parts, self.order, self._interruption
+        if interruption is not None:
+            raise interruption.refusal()
         self._opening = asyncio.current_task()
         try:
-            await self._open()
+            if not self._reserved:
+                await self.reserve()
+            if parts.moderation is not None:
+                await parts.moderation.ask_upstream(order.request, trace=order.trace, own_key=order.own_key)
+            self.prompt = prompt = await self._holding.prompt()
+            self.attempts.tokens = partial(_most_tokens, parts, order, prompt)
+            self._asked_upstream = True
+            self._books.asked = parts.clock()
+            if order.request.stream:
+                answer = await self._stream(order.request, prompt)
+                deadlines = Deadlines(parts.calls.timeouts, self._out_of_time, started=answer.asked)
+                self._running = RunningAnswer(answer, deadlines, stop=self._stopped)
+            else:
+                self._whole = await parts.calls.whole(
+                    order.request, prompt, attempts=self.attempts, own_key=order.own_key
+                )
+            self._books.heard = parts.clock()
+            # Neither is asked for again; both keep the session's whole context.
+            self.attempts.tokens = None
+            self.prompt = prompt.sent()
         except asyncio.CancelledError:
             if self._interruption is None or self._opening is None:
                 raise
             self._opening.uncancel()
-            self._check_interruption()
+            raise self._interruption.refusal() from None
         finally:
             self._opening = None
-
-    def _check_interruption(self) -> None:
-        """Raise what an interruption means where nothing was said yet: without an answer there is no valid ending."""
-        if self._interruption is not None:
-            raise self._interruption.error or StreamCancelledError("The stream was cancelled.") from None
 
     def promise_receipt(self) -> None:
         """There will be a row in the ledger in any case, also when no upstream was asked."""
@@ -119,44 +135,23 @@ class Exchange:
         """The client has all of its answer: nobody waits for the ledger."""
         self._told = True
 
-    async def reserve(self) -> None:
+    def reserve(self) -> Awaitable[None]:
         """The first step of opening, for who wants to know before the rest whether there is room."""
-        parts, request = self._parts, self.order.request
-        parts.calls.check_model(request.model)
-        if parts.moderation is not None:
-            await parts.moderation.check(request)
-        await self._holding.reserve()
+        parts = self._parts
+        parts.calls.check_model(self.order.request.model)
         self._reserved = True
+        return self._holding.reserve() if parts.moderation is None else self._reserve_checked(parts.moderation)
 
-    async def _open(self) -> None:
-        parts, order = self._parts, self.order
-        if not self._reserved:
-            await self.reserve()
-        if parts.moderation is not None:
-            await parts.moderation.ask_upstream(order.request, trace=order.trace, own_key=order.own_key)
-        self.prompt = await self._holding.prompt()
-        self.attempts.tokens = partial(_most_tokens, parts, order, self.prompt)
-        self._asked_upstream = True
-        self._books.asked()
-        if order.request.stream:
-            identity = Identity(f"chatcmpl-{order.stream_id}", order.request.model, int(self._books.began))
-            answer = await parts.calls.stream(
-                order.request,
-                self.prompt,
-                identity=identity,
-                attempts=self.attempts,
-                own_key=order.own_key,
-            )
-            deadlines = Deadlines(parts.calls.timeouts, self._out_of_time, started=answer.asked)
-            self._running = RunningAnswer(answer, deadlines, stop=self._stopped)
-        else:
-            self._whole = await parts.calls.whole(
-                order.request, self.prompt, attempts=self.attempts, own_key=order.own_key
-            )
-        self._books.heard()
-        # Neither is asked for again; both keep the session's whole context.
-        self.attempts.tokens = None
-        self.prompt = self.prompt.sent()
+    async def _reserve_checked(self, moderation: Moderation) -> None:
+        await moderation.check(self.order.request)
+        await self._holding.reserve()
+
+    def _stream(self, request: ChatRequest, prompt: Prompt) -> Awaitable[Answer]:
+        order = self.order
+        identity = Identity(f"chatcmpl-{order.stream_id}", request.model, int(self._books.began))
+        return self._parts.calls.stream(
+            request, prompt, identity=identity, attempts=self.attempts, own_key=order.own_key
+        )
 
     # -- answering ----------------------------------------------------------------------------------
 
@@ -232,17 +227,19 @@ class Exchange:
 
     async def _conclude(self, reason: EndReason, error: BaseException | None = None) -> None:
         """Settle once, to the end, also when the client leaves meanwhile."""
-        settling, loop = self._settling, asyncio.get_running_loop()
-        if settling is None:
-            if self._running is not None:
-                self._running.deadlines.stop()
-            settling = self._settling = loop.create_task(self._settle(reason, error))
-            settling.add_done_callback(self._settled)
-        if not settling.done():
+        settling = self._settling
+        if settling is None or not settling.done():
+            loop = asyncio.get_running_loop()
             # A future of its own stands between: who is cancelled here must not cancel the settlement.
             self._settled_for = loop.create_future()
+            if settling is None:
+                if self._running is not None:
+                    self._running.deadlines.stop()
+                settling = self._settling = loop.create_task(self._settle(reason, error))
+                settling.add_done_callback(self._settled)
             await self._settled_for
         settling.result()
+        self._concluded = True
 
     def _settled(self, _settling: asyncio.Task[None]) -> None:
         """Into the books, also where whoever waited for the settlement has been cancelled meanwhile."""
@@ -256,38 +253,41 @@ class Exchange:
             self._written.add_done_callback(self._recorded)
 
     async def _settle(self, reason: EndReason, error: BaseException | None) -> None:
-        parts, running, transcript = self._parts, self._running, self.transcript
+        parts, running = self._parts, self._running
         answer = self._whole if running is None else running.answer
-        began = parts.clock()
+        source = running or self._whole
+        transcript = None if source is None else source.transcript
+        ended = parts.clock()
         if running is not None:
-            await running.close(finished=reason is EndReason.FINISH)
+            # A connection whose answer is finished serves the next call.
+            if reason is EndReason.FINISH:
+                await running.answer.reply.finish()
+            else:
+                running.answer.reply.close()
+        # All of it is read here; afterwards nobody has to ask whether it is.
+        said = None if transcript is None else transcript.message()
         usage = await parts.prompts.usage(self.order.request, self.prompt, transcript)
         images = 0 if self._whole is None else self._whole.images
-        record = self._books.record(reason, usage, transcript, error, answered=answer is not None, images=images)
-        said = None if transcript is None else transcript.message()
+        record = self._books.record(
+            reason, usage, transcript, error, ended=ended, answered=answer is not None, images=images
+        )
         self.outcome = outcome = Outcome(self.order, self.prompt, transcript, said, record)
         if answer is not None:
             await self._return_key(answer, usage)
         # Once the upstream has answered, or was left to answer nobody, the request counts.
         counts = answer is not None or (self._asked_upstream and reason is EndReason.CLIENT_GONE)
         await self._holding.settle(outcome, refund=not counts)
-        self._books.settled(began)
+        self._books.settling_seconds = parts.clock() - ended
         if self.order.trace.recorded:
-            self._end_spans(outcome)
+            self._books.end_spans(record)
         # It knows us, as we know it: what goes round in a circle would stay until the garbage collector comes by.
         self._running = None
 
-    def _end_spans(self, outcome: Outcome) -> None:
-        attributes = usage_attributes(outcome.record.usage)
-        self.attempts.span.end(attributes, error=outcome.record.error_code)
-        ending = {**attributes, "streamproxy.end_reason": str(outcome.record.end_reason)}
-        self.order.trace.end(ending, error=outcome.record.error_code)
-
-    async def _return_key(self, answer: Answer | WholeAnswer, usage: Usage) -> None:
+    def _return_key(self, answer: Answer | WholeAnswer, usage: Usage) -> Awaitable[None]:
         """The key goes back with what the answer cost it, and with what its ending showed."""
         error = self._interruption.error if self._interruption is not None else None
         silent = error is not None and error.code == "upstream_idle_timeout"
-        await self._parts.calls.over(answer, tokens=usage.total_tokens, silent=silent)
+        return self._parts.calls.over(answer, tokens=usage.total_tokens, silent=silent)
 
     def _recorded(self, written: asyncio.Future[None]) -> None:
         """What SQL has taken, or has not."""

@@ -60,8 +60,12 @@ class Guards:
     ) -> None:
         self.stopped_by: Guard | None = None
         self.outgrown = False
+        # Whether events have come that have not passed.
+        self.holding = False
         self._max_bytes = max_bytes
         self._guards = guards
+        # The first, where there is no other.
+        self._only = guards[0] if len(guards) == 1 else None
         self._transcript = transcript
         self._stop = stop
         self._unread = 0
@@ -75,21 +79,17 @@ class Guards:
                 room = guard.room
         return room
 
-    @property
-    def holding(self) -> bool:
-        """Whether events have come that have not passed."""
-        for guard in self._guards:  # noqa: SIM110  # one, hardly ever two: any() costs more than they
-            if guard.holding:
-                return True
-        return False
-
     def covers(self, frames: bytes) -> bool:
         """Whether *frames* passes, where that can be found out without waiting: with more than one guard it cannot."""
-        if not self._guards:
+        only = self._only
+        if only is not None:
+            if not only.covers(frames):
+                return False
+        elif self._guards:
+            return False
+        else:
             self._transcript.add(frames)
             self._transcript.read()
-        elif len(self._guards) > 1 or not self._guards[0].covers(frames):
-            return False
         self.outgrown = self._transcript.read_bytes > self._max_bytes
         return True
 
@@ -104,6 +104,8 @@ class Guards:
         return await self._through(b"", last=True)
 
     async def _through(self, frames: bytes, *, last: bool) -> bytes:
+        # Until it is known better: who is cancelled here has let nothing pass.
+        self.holding, holding = True, False
         for guard in self._guards:
             if frames:
                 frames = await guard.cut(frames)
@@ -112,6 +114,8 @@ class Guards:
             if guard.stopped:
                 # A later one cuts what the earlier let through: the last to stop is the one that ended it.
                 self.stopped_by = guard
+            holding = holding or guard.holding
+        self.holding = holding
         if frames:
             self._keep(frames)
         if self.stopped_by is not None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from streamproxy.domain.identity import Principal
 from streamproxy.domain.limits import LimitPolicy
 from streamproxy.domain.streams import EndReason, RunningStream
 from streamproxy.domain.tracing import UNTRACED, Span
-from streamproxy.errors import StreamProxyError
+from streamproxy.errors import StreamCancelledError, StreamProxyError
 from streamproxy.wire.plain import AnyRequest
 
 
@@ -23,8 +25,7 @@ class EndpointPolicy:
     limits: LimitPolicy
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(msgspec.Struct, frozen=True):
     """What a client asks for. *trace* is the request's span; *endpoint* names the way in.
 
     *policy* are the limits of an endpoint that has its own, counted apart from the general ones. *own_key* is the
@@ -40,14 +41,23 @@ class Order:
     session_id: str | None = None
     trace: Span = UNTRACED
     policy: EndpointPolicy | None = None
-    own_key: str | None = field(default=None, repr=False)
+    own_key: str | None = None
     fit: bool = False
     lasting: bool = True
+
+    def __repr__(self) -> str:
+        """Without the caller's own key, and without what is said."""
+        return f"Order({self.stream_id!r}, {self.endpoint!r})"
 
     @property
     def limit_scope(self) -> str:
         """What the limits count by."""
         return self.principal.id if self.policy is None else f"{self.principal.id}:{self.policy.name}"
+
+    def running(self, *, since: float) -> RunningStream:
+        """What runs, for whom, *since* when, in epoch seconds."""
+        person, model = self.principal, self.request.model
+        return RunningStream(self.stream_id, self.request_id, person.id, person.name, model, self.endpoint, since)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +67,17 @@ class Interruption:
     reason: EndReason
     error: StreamProxyError | None = None
 
+    def refusal(self) -> StreamProxyError:
+        """What it means where nothing was said yet: without an answer there is no valid ending."""
+        return self.error or StreamCancelledError("The stream was cancelled.")
+
 
 class Running:
     """The exchanges under way, with a way to wait for the last of them."""
 
     def __init__(self) -> None:
         self._exchanges: set[Interruptible] = set()
+        self.add = self._exchanges.add
         # Made by those who wait, which is seldom: exchanges come and go all the time.
         self._awaited: dict[Interruptible, asyncio.Event] = {}
         self._idle: asyncio.Event | None = None
@@ -72,9 +87,6 @@ class Running:
 
     def __iter__(self) -> Iterator[Interruptible]:
         return iter(tuple(self._exchanges))
-
-    def add(self, exchange: Interruptible) -> None:
-        self._exchanges.add(exchange)
 
     def discard(self, exchange: Interruptible) -> None:
         self._exchanges.discard(exchange)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import msgspec
 
 from streamproxy.domain.sessions import SYSTEM_ROLES, Message
@@ -16,9 +14,10 @@ from streamproxy.wire.chat import Transcript
 # Bytes of a token, on the average of a whole text, beyond which a usage is not that of the text.
 LONGEST_TOKEN = 32
 
+_json = msgspec.json.Encoder().encode
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+
+class Outcome(msgspec.Struct, frozen=True):
     """A stream as it ended. *prompt* is None when it ended before there was one.
 
     *answer* is the assistant's message, None when nothing was said; *record* is the row in the ledger.
@@ -40,7 +39,7 @@ class Outcome:
         if self.prompt is None or answer is None or not self.order.lasting:
             return []
         said = [*self.prompt.said, answer]
-        if self.order.session_id is not None:
+        if self.order.session_id is not None and self.prompt.system is not None:
             own_system = [m for m in self.order.request.messages if m.get("role") in SYSTEM_ROLES]
             said[:0] = own_system[:1]
         user_id, session_id, stream_id = record.user_id, record.session_id, record.stream_id
@@ -54,7 +53,7 @@ class Outcome:
                 stream_id,
                 position,
                 str(message.get("role")),
-                msgspec.json.encode(message).decode(),
+                _json(message).decode(),
                 ended,
                 complete=message is not cut,
             )
@@ -70,14 +69,15 @@ class Outcome:
 
 
 def reported_tokens(said: Transcript, answer: Message) -> int | None:
-    """The tokens of *answer*, the message of *said*, by the usage; None where that is about something else, or more.
+    """The tokens of *answer*, read from *said*, by the usage; None where that is about something else, or more.
 
     What the model thought is in its sum too, and not always told apart. No token is shorter than a byte, and no text
     has fewer than one in ``LONGEST_TOKEN`` bytes.
     """
-    reported = said.usage
-    if reported is None or (said.reasoning and not reported.reasoning_tokens):
+    reported = said.read_usage
+    if reported is None or (said.read_reasoning and not reported.reasoning_tokens):
         return None
     tokens = reported.completion_tokens - reported.reasoning_tokens
-    size = len(message_text(answer).encode(errors="replace"))
+    # Role and content alone, as nearly always: their length is known.
+    size = said.read_bytes if len(answer) == 2 else len(message_text(answer).encode(errors="replace"))
     return tokens if size <= tokens * LONGEST_TOKEN <= size * LONGEST_TOKEN else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -43,32 +43,26 @@ class RunningAnswer:
         self.deadlines = deadlines
         self.transcript = Transcript()
         self._stop = stop
-        self._stopped_by: Guard | None = None
+        self._guards: Guards | None = None
 
-    async def send_to(self, client: FrameWriter, guards: Sequence[Guard], *, max_bytes: int) -> None:
+    def send_to(self, client: FrameWriter, guards: Sequence[Guard], *, max_bytes: int) -> Awaitable[None]:
         """All but the last frames, past *guards*, as long as the text has at most *max_bytes*.
 
         Raises nothing of the upstream's.
         """
-        passage = Guards(guards, self.transcript, max_bytes=max_bytes, stop=self._stop)
-        await Delivery(self.answer, client, self.deadlines, guards=passage, transcript=self.transcript).run()
-        self._stopped_by = passage.stopped_by
+        transcript = self.transcript
+        self._guards = passage = Guards(guards, transcript, max_bytes=max_bytes, stop=self._stop)
+        return Delivery(self.answer, client, self.deadlines, guards=passage, transcript=transcript).run()
 
     def ending(self, interruption: Interruption | None, usage: Usage) -> bytes:
         """The last frames of a valid ending: the upstream's own, or that of the *interruption*."""
         relay = self.answer.relay
         if interruption is None:
             return relay.ending(usage.prompt_tokens, usage.completion_tokens)
-        choices = (0,) if self._stopped_by is None else self._stopped_by.unfinished()
+        stopped_by = None if self._guards is None else self._guards.stopped_by
+        choices = (0,) if stopped_by is None else stopped_by.unfinished()
         finish = _FINISH_REASONS.get(interruption.reason, "stop")
         return relay.cutting(finish, usage.prompt_tokens, usage.completion_tokens, choices=choices)
-
-    async def close(self, *, finished: bool) -> None:
-        """Let the upstream go: a connection whose answer is *finished* serves the next call."""
-        if finished:
-            await self.answer.reply.finish()
-        else:
-            self.answer.reply.close()
 
 
 async def guards_of(
@@ -80,7 +74,9 @@ async def guards_of(
     reserved = held.reserved_tokens
     if reserved is not None and prompt is not None:
         prompts, model = parts.prompts, order.request.model
-        left = reserved - await prompts.tokens(order.request, prompt)
+        # Known where tokens had to be reserved, that is nearly always.
+        tokens = prompt.tokens if prompt.tokens is not None else await prompts.tokens(order.request, prompt)
+        left = reserved - tokens
         budget = AnswerBudget(
             transcript,
             counter=partial(prompts.counter, model),

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamproxy.domain.money import (
+    FREE,
     MOST_NANO,
     Balance,
     Price,
@@ -60,6 +61,15 @@ def test_a_model_without_a_price_has_the_default() -> None:
     usage = Usage(prompt_tokens=1_000_000)
     assert [usd(table.cost(model, usage)) for model in ("gpt-4o", "gpt-4o-new")] == [Decimal("2.5"), Decimal(1)]
     assert PriceTable({}).cost("anything", usage) == 0
+
+
+def test_what_is_free_costs_nothing_however_it_is_written() -> None:
+    """Only one such price is told at a glance; any other is found out by counting."""
+    usage = Usage(1_000_000, 1_000_000, 1)
+    assert parse_price("0/0/0") is parse_price("0.00/0/0/0.0") is FREE
+    for price in (FREE, Price(Decimal(0)), Price(picture=Decimal("0.00"))):
+        assert PriceTable({"m": price}).cost("m", usage, pictures=3) == 0
+    assert PriceTable({"m": parse_price("0/0/0/0.04")}).cost("m", usage, pictures=3) == 120_000_000
 
 
 @given(st.integers(0, 10**16), st.integers(0, 10**16))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from streamproxy.domain.keypool import Upstream
@@ -100,6 +99,23 @@ def test_times_of_tokens_are_only_told_of_streams_that_ended_well(
     assert not _samples(registry, "gen_ai_server_time_to_first_token_seconds_sum")
     (duration,) = _samples(registry, "gen_ai_server_request_duration_seconds_sum")
     assert duration[0]["error_type"] == (record.error_code or "")
+
+
+def test_streams_that_are_passed_on_together_are_told_as_one_by_one() -> None:
+    """They are of one series, and of some of them not everything is told."""
+    silent = replace(RECORD, usage=Usage(), error_code="upstream_disconnected")
+    streams = [RECORD, silent, replace(RECORD, usage=Usage(7, 1)), replace(RECORD, ttft_ms=None), silent, RECORD]
+    together, alone = CollectorRegistry(), CollectorRegistry()
+    _publish(GenAi(together, Labels()), *streams)
+    gen_ai = GenAi(alone, Labels())
+    for record in streams:
+        _publish(gen_ai, record)
+    told = [
+        [(s.name, s.labels, s.value) for f in r.collect() for s in f.samples if not s.name.endswith("_created")]
+        for r in (together, alone)
+    ]
+    assert told[0] == told[1]
+    assert len(told[0]) > len(SPECIFIED)
 
 
 @pytest.mark.parametrize(

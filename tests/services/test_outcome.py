@@ -17,6 +17,8 @@ def used(tokens: int, *, thought: int | None = None) -> dict[str, Any]:
 
 
 WORDS = {"role": "assistant", "content": "x" * 320}
+WIDE = {**WORDS, "content": "\u00fc" * 320}
+REFUSED = {**WORDS, "refusal": "no way"}
 THOUGHT = {**WORDS, "reasoning_content": "hm"}
 
 
@@ -27,6 +29,11 @@ THOUGHT = {**WORDS, "reasoning_content": "hm"}
         (WORDS, used(320), 320),
         (WORDS, used(10), 10),
         (THOUGHT, used(100, thought=20), 80),
+        # Bytes are what counts, of the refusal and the calls too.
+        (WIDE, used(640), 640),
+        (WIDE, used(641), None),
+        (REFUSED, used(327), 327),
+        (REFUSED, used(328), None),
         # Not about this text, or not about it alone.
         (WORDS, None, None),
         (WORDS, used(321), None),

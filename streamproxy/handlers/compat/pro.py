@@ -7,9 +7,9 @@ is family A's. The query string, which may hold an apiKey, is in no log line (se
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import msgspec
+from msgspec.structs import replace
 
 from streamproxy.errors import AuthenticationError, StreamProxyError
 from streamproxy.handlers.answering import AnsweringHandler

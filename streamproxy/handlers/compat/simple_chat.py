@@ -7,9 +7,9 @@ its callers know it. ``oauth2_answer`` is its half of ``POST /token``, which Cha
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 import msgspec
+from msgspec.structs import replace
 
 from streamproxy.domain.identity import Principal
 from streamproxy.errors import (

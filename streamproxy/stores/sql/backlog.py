@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, TypeAlias
+
+import msgspec
 
 from streamproxy.errors import StoreUnavailableError
 
@@ -15,25 +16,21 @@ from streamproxy.errors import StoreUnavailableError
 Row: TypeAlias = tuple[Any, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, eq=False):
     """The rows of the stream *stream_id*. *done* resolves when they are committed, or fails with what refused
     them; *size* is roughly what they take in memory, in bytes."""
 
     stream_id: str
     usage: Row
     messages: Sequence[Row]
-    done: asyncio.Future[None] = field(repr=False)
+    done: asyncio.Future[None]
     size: int
 
-    def settle(self, fault: Exception | None = None) -> None:
+    def fail(self, fault: Exception) -> None:
         """Tell who waits."""
-        if fault is None:
-            self.done.set_result(None)
-        else:
-            self.done.set_exception(fault)
-            # Marked as seen: that its waiter has gone must not turn into a warning at garbage collection.
-            self.done.exception()
+        self.done.set_exception(fault)
+        # Marked as seen: that its waiter has gone must not turn into a warning at garbage collection.
+        self.done.exception()
 
 
 class Backlog:

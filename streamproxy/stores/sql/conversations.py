@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import RowMapping, Select, func, select, tuple_, update
@@ -93,5 +92,5 @@ def _openings(user_id: str, session_ids: Sequence[str]) -> Select[tuple[Any, ...
 
 
 def _remembered(row: RowMapping) -> Remembered:
-    said = HistoryMessage(**{field.name: row[messages.c[field.name]] for field in fields(HistoryMessage)})
+    said = HistoryMessage(**{name: row[messages.c[name]] for name in HistoryMessage.__struct_fields__})
     return Remembered(said, None if row[usage.c.stream_id] is None else record_of(row))

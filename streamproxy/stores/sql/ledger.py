@@ -58,6 +58,7 @@ class SqlLedger:
         self._database = database
         self._backlog = Backlog(max_entries=max_entries, max_bytes=max_bytes)
         self._sleep = sleep
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -67,6 +68,7 @@ class SqlLedger:
 
     async def start(self) -> None:
         self._backlog.open()
+        self._loop = asyncio.get_running_loop()
         self._task = asyncio.create_task(self._commit_all(), name="ledger")
 
     async def close(self, within: float = 5.0) -> None:
@@ -80,7 +82,7 @@ class SqlLedger:
         self._task = None
         lost = [entry for entry in self._backlog.drain() if not entry.done.done()]
         for entry in lost:
-            entry.settle(StoreUnavailableError("The ledger was closed before the database answered."))
+            entry.fail(StoreUnavailableError("The ledger was closed before the database answered."))
         if lost:
             logger.error("%d streams were not written to the ledger: the database did not answer", len(lost))
 
@@ -90,7 +92,9 @@ class SqlLedger:
         StoreUnavailableError when the backlog is full or the ledger closed; in the future also BadRequestError or
         ConflictError when the database refuses these very rows.
         """
-        done = asyncio.get_running_loop().create_future()
+        if self._loop is None:
+            raise StoreUnavailableError("The ledger is not open.")
+        done = self._loop.create_future()
         row, said = records.rows_of(record, history)
         # Messages are all that can be large.
         size = ROW_BYTES + sum(map(len, map(_TEXT, history)))
@@ -157,7 +161,7 @@ class SqlLedger:
         except Exception as exc:  # noqa: BLE001
             # Even a defect of ours fails its own rows only, never the task that writes everybody's.
             if len(batch) == 1:
-                batch[0].settle(exc)
+                batch[0].fail(exc)
                 logger.warning("the ledger refused stream %s: %s", batch[0].stream_id, type(exc).__name__)
                 return
             middle = len(batch) // 2
@@ -165,7 +169,7 @@ class SqlLedger:
             await self._commit(batch[middle:])
         else:
             for entry in batch:
-                entry.settle()
+                entry.done.set_result(None)
 
     async def _insist(self, batch: Sequence[Entry]) -> None:
         """Commit *batch* in one transaction, again and again while the database is unavailable."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import fields
 from datetime import date, timedelta
 from operator import attrgetter
 from typing import Any
@@ -32,11 +31,10 @@ from streamproxy.stores.sql.models import messages, usage
 
 _EPOCH = date(1970, 1, 1)
 _DAY_SECONDS = 86400
-_OF_USAGE = tuple(field.name for field in fields(Usage))
-_OF_MESSAGE = tuple(field.name for field in fields(HistoryMessage))
+_OF_USAGE, _OF_MESSAGE = Usage.__struct_fields__, HistoryMessage.__struct_fields__
 # Where each column of a usage row stands in a record; the day is computed.
 _IN_RECORD = {
-    **{field.name: field.name for field in fields(UsageRecord) if field.name != "usage"},
+    **{name: name for name in UsageRecord.__struct_fields__ if name != "usage"},
     **{name: f"usage.{name}" for name in _OF_USAGE},
     # As ``value``, which is a property of two calls.
     "end_reason": "end_reason._value_",
@@ -115,7 +113,7 @@ async def read_history(
     limit: int,
 ) -> list[HistoryMessage]:
     """The newest *limit* messages, of *roles* when given, oldest first."""
-    columns = [messages.c[field.name] for field in fields(HistoryMessage)]
+    columns = [messages.c[name] for name in _OF_MESSAGE]
     query = select(*columns).where(messages.c.user_id == user_id)
     if roles:
         query = query.where(messages.c.role.in_(roles))
@@ -125,7 +123,7 @@ async def read_history(
 
 
 def _of_session() -> Query:
-    columns = [messages.c[field.name] for field in fields(HistoryMessage)]
+    columns = [messages.c[name] for name in _OF_MESSAGE]
     newest = (messages.c.created.desc(), messages.c.stream_id.desc(), messages.c.position.desc())
     session = (messages.c.user_id == bindparam("user_id")) & (messages.c.session_id == bindparam("session_id"))
     return Query(select(*columns).where(session).order_by(*newest).limit(bindparam("limit")))
@@ -149,8 +147,8 @@ async def read_record(connection: AsyncConnection, stream_id: str) -> UsageRecor
 
 def record_of(row: RowMapping) -> UsageRecord:
     """The record that a row of ``usage`` holds; the row may hold more."""
-    tokens = Usage(**{field.name: row[usage.c[field.name]] for field in fields(Usage)})
-    own = {field.name: row[usage.c[field.name]] for field in fields(UsageRecord) if field.name in usage.c}
+    tokens = Usage(**{name: row[usage.c[name]] for name in _OF_USAGE})
+    own = {name: row[usage.c[name]] for name in UsageRecord.__struct_fields__ if name in usage.c}
     return UsageRecord(**{**own, "usage": tokens, "end_reason": EndReason(own["end_reason"])})
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from streamproxy.wire import sse
 from streamproxy.wire.body import UNREADABLE
 from streamproxy.wire.chat.chunk import ReportedUsage
 from streamproxy.wire.chat.shapes import Choice, Chunk, Spoken, chunk_decoder, plain_decoder, text_decoder
@@ -31,8 +30,8 @@ class Transcript:
     """The answer so far: choice 0 of a stream, or of a whole completion."""
 
     __slots__ = (
-        *("_behind", "_calls", "_chunks", "_finish_reason", "_foreseen", "_reasoning", "_refusal", "_spelled", "_text"),
-        *("_unread", "_unreadable", "_usage", "read_bytes"),
+        *("_behind", "_calls", "_finish_reason", "_foreseen", "_refusal", "_spelled", "_text", "_unread"),
+        *("_unreadable", "read_bytes", "read_chunks", "read_reasoning", "read_usage"),
     )
 
     def __init__(self, frames: bytes = b"") -> None:
@@ -43,14 +42,14 @@ class Transcript:
         self._behind = frames != b""
         self._foreseen: tuple[bytes, Transcript] | None = None
         self._text: list[str] = []
-        # The length in UTF-8 of the content that is read.
+        # Of what is read: the length of the content in UTF-8, and what the properties without ``read_`` tell of all.
         self.read_bytes = 0
         self._refusal: list[str] = []
-        self._reasoning: list[str] = []
+        self.read_reasoning: list[str] = []
         self._calls: ToolCalls | None = None
         self._finish_reason: str | None = None
-        self._usage: ReportedUsage | None = None
-        self._chunks = 0
+        self.read_usage: ReportedUsage | None = None
+        self.read_chunks = 0
         self._unreadable = 0
 
     @classmethod
@@ -105,17 +104,17 @@ class Transcript:
             return False
         self._text += said._text
         self._refusal += said._refusal
-        self._reasoning += said._reasoning
+        self.read_reasoning += said.read_reasoning
         self.read_bytes += said.read_bytes
         self._finish_reason = said._finish_reason or self._finish_reason
-        self._usage = said._usage or self._usage
-        self._chunks += said._chunks
+        self.read_usage = said.read_usage or self.read_usage
+        self.read_chunks += said.read_chunks
         self._unreadable += said._unreadable
         return True
 
     def report(self, usage: ReportedUsage) -> None:
         """Note a usage that does not stand in the frames: a client that did not ask for it does not get it."""
-        self._usage = usage
+        self.read_usage = usage
 
     @property
     def text(self) -> str:
@@ -142,7 +141,7 @@ class Transcript:
         """What the model thought aloud (``reasoning_content`` or ``reasoning``): billed, never part of a context."""
         if self._behind:
             self.read()
-        return _joined(self._reasoning) if self._reasoning else ""
+        return _joined(self.read_reasoning) if self.read_reasoning else ""
 
     @property
     def tool_calls(self) -> list[dict[str, Any]]:
@@ -162,14 +161,14 @@ class Transcript:
         """The usage reported last, None while there is none that can be meant."""
         if self._behind:
             self.read()
-        return self._usage
+        return self.read_usage
 
     @property
     def chunks(self) -> int:
         """Events with choices."""
         if self._behind:
             self.read()
-        return self._chunks
+        return self.read_chunks
 
     @property
     def unreadable(self) -> int:
@@ -182,8 +181,8 @@ class Transcript:
         """The assistant's message for the context, None when nothing was said that a context can keep."""
         if self._behind:
             self.read()
-        text = _joined(self._text)
-        refusal = _joined(self._refusal) if self._refusal else ""
+        text = "".join(self._text)
+        refusal = "".join(self._refusal) if self._refusal else ""
         complete = self._calls is not None and self._finish_reason in _CALLS_COMPLETE
         calls = self.tool_calls if complete else None
         if not (text or refusal or calls):
@@ -199,11 +198,11 @@ class Transcript:
         """Keep the text of the frames added so far instead of the frames, which are some ten times as long."""
         self._behind = False
         if self._unread:
-            frames = b"".join(self._unread)
+            # With a line's end before the first one too, all of them begin alike.
+            lines = b"".join((b"\n", *self._unread))
             self._unread = []
             # JSON may have blanks before it: as long as it was is the fastest replacement.
-            lines = frames.removesuffix(sse.DONE).removeprefix(b"data: ").replace(b"\ndata: {", b"\n      {")
-            if rest := self._without_plain(lines):
+            if rest := self._without_plain(lines.replace(b"\ndata: {", b"\n      {")):
                 for chunk in self._decoded(rest):
                     self._take(chunk)
         if self._spelled:
@@ -221,16 +220,16 @@ class Transcript:
             self._take_text(text_decoder.decode(b'"%b"' % spelled))
         except UNREADABLE:
             return False
-        self._chunks += count
+        self.read_chunks += count
         return True
 
     def _without_plain(self, lines: bytes) -> bytes:
         """Take the text of the plain chunks in front, all at once; return the lines that are left."""
-        end = len(lines)
-        finished = lines.find(_FINISHED, max(end - _ENDING_BYTES, 0))
-        stop = end if finished < 0 else lines.rfind(b"\n\n", 0, finished)
+        finished = lines.find(_FINISHED, -_ENDING_BYTES)
+        stop = len(lines) if finished < 0 else lines.rfind(b"\n\n", 0, finished)
         if stop > 0 and self._took_plain(lines[:stop]):
             return lines[stop:]
+        end = len(lines)
         for _ in range(_ENDING_EVENTS + 1):
             end = lines.rfind(b"\n\n", 0, max(end, 0))
         return lines[end:] if end > 0 and self._took_plain(lines[:end]) else lines
@@ -242,7 +241,7 @@ class Transcript:
         except UNREADABLE:
             return False
         self._take_text("".join([text for chunk in chunks if (text := chunk.choices[0].delta.content)]))
-        self._chunks += len(chunks)
+        self.read_chunks += len(chunks)
         return True
 
     def _take_text(self, text: str) -> None:
@@ -266,10 +265,10 @@ class Transcript:
 
     def _take(self, chunk: Chunk) -> None:
         if chunk.usage is not None:
-            self._usage = ReportedUsage.read(chunk.usage) or self._usage
+            self.read_usage = ReportedUsage.read(chunk.usage) or self.read_usage
         if not chunk.choices:
             return
-        self._chunks += 1
+        self.read_chunks += 1
         choice = chunk.choices[0]
         if choice.index:  # not choice 0, which is nearly always alone
             choice = next((other for other in chunk.choices if not other.index), _NOT_OURS)
@@ -285,7 +284,7 @@ class Transcript:
         if said.refusal:
             self._refusal.append(_text_of(said.refusal))
         if said.reasoning_content or said.reasoning:
-            self._reasoning.append(_text_of(said.reasoning_content or said.reasoning))
+            self.read_reasoning.append(_text_of(said.reasoning_content or said.reasoning))
         if said.tool_calls:
             if self._calls is None:
                 self._calls = ToolCalls()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from streamproxy.domain.ports import Conversations
 from streamproxy.domain.streams import HistoryMessage

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from streamproxy.domain.streams import EndReason
 from streamproxy.services.auth import Authenticator
