@@ -243,7 +243,7 @@ class Relay:
         if data is None:
             return self._decode(event)
         self._begun = True
-        return self._frames_of(data)
+        return self._frames_of(data, event)
 
     def _decode(self, data: bytes) -> bytes:
         decoder = self._decoder
@@ -266,8 +266,8 @@ class Relay:
     def _payloads(self, event: sse.Event) -> Sequence[bytes]:
         return (event.data.encode(),) if self._translator is None else self._translator.payloads(event)
 
-    def _frames_of(self, data: bytes) -> bytes:
-        """One event's payload as frames for the client, ``b""`` for one that the client does not see."""
+    def _frames_of(self, data: bytes, event: bytes = b"") -> bytes:
+        """One event's payload as frames for the client, ``b""`` for one that it does not see; *event* frames *data*."""
         try:
             chunk = envelope_decoder.decode(data)
             # vLLM's errors have no member of that name.
@@ -278,13 +278,16 @@ class Relay:
             if not isinstance(chunk.choices, list):
                 # Whatever it is, no client of this API can read it.
                 return b""
-            prelude, data = self._completion.frames_of(data, chunk)
+            prelude, payload = self._completion.frames_of(data, chunk)
         except (msgspec.DecodeError, RecursionError):
             self._look_at_odd(data)
             return b""
-        if not data:
+        if not payload:
             return b""
-        shown = sse.frame(data) if chunk.usage is None else self._without_usage(data, chunk.usage)
+        if chunk.usage is not None:
+            shown = self._without_usage(payload, chunk.usage)
+        else:
+            shown = event if event and payload is data else sse.frame(payload)
         if self._plain.id is None and self._translator is None:
             self._plain.id = self._completion.spelled
             self._plain.learn(shown)
