@@ -36,13 +36,13 @@ T = TypeVar("T")
 
 
 class Answer(msgspec.Struct, eq=False):
-    """A stream whose first event has come: *frames* are the first for the client. *asked* is the loop's time."""
+    """A stream whose first event has come: *frames* are the first for the client. *limit* was that of its beginning."""
 
     lease: AnyLease
     reply: UpstreamReply
     relay: Relay
     frames: bytes
-    asked: float
+    limit: AtMost
 
     @property
     def error(self) -> StreamProxyError | None:
@@ -128,7 +128,8 @@ class Calls:
                 except BaseException:
                     reply.close()
                     raise
-                return Answer(lease, reply, relay, frames, limit.began)
+                limit.left = True
+                return Answer(lease, reply, relay, frames, limit)
 
         return self._answered(request.model, attempt, attempts, own_key)
 

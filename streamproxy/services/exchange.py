@@ -147,7 +147,8 @@ class Exchange:
                 attempts=self.attempts,
                 own_key=order.own_key,
             )
-            deadlines = Deadlines(parts.calls.timeouts, self._out_of_time, started=answer.asked)
+            limit, timeouts = answer.limit, parts.calls.timeouts
+            deadlines = Deadlines(timeouts, self._out_of_time, started=limit.began, after=limit)
             self._running = RunningAnswer(answer, deadlines, stop=self._stopped)
         else:
             self._whole = await parts.calls.whole(

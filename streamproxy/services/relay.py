@@ -57,8 +57,7 @@ class Relay:
         taken_ids: TakenIds,
         translator: Translator | None = None,
     ) -> None:
-        self.over = False
-        self.ended = False
+        self.over = self.ended = False
         self.failure: UpstreamError | None = None
         self.failed_event: bytes = b""
         self.usage: ReportedUsage | None = None
@@ -178,8 +177,7 @@ class Relay:
 
     def _whole_events(self, buffer: bytes) -> bytes:
         """The frames for *buffer*, which ends with an event's blank line."""
-        before = b""
-        start, end = 0, len(buffer)
+        before, start, end = b"", 0, len(buffer)
         if self._completion.spelled is None:
             start = buffer.find(b"\n\n") + 2
             before = self._read_event(buffer[:start])
@@ -258,7 +256,7 @@ class Relay:
         frames = []
         for event in events:
             for payload in self._payloads(event):
-                frames.append(self._frames_of(payload))
+                frames.append(self._frames_of(payload, sse.frame(payload)))
                 if self.over:
                     return b"".join(frames)
         return b"".join(frames)
@@ -266,8 +264,8 @@ class Relay:
     def _payloads(self, event: sse.Event) -> Sequence[bytes]:
         return (event.data.encode(),) if self._translator is None else self._translator.payloads(event)
 
-    def _frames_of(self, data: bytes, event: bytes = b"") -> bytes:
-        """One event's payload as frames for the client, ``b""`` for one that it does not see; *event* frames *data*."""
+    def _frames_of(self, data: bytes, event: bytes) -> bytes:
+        """*event* with the payload *data* as frames for the client, ``b""`` where the client does not see it."""
         try:
             chunk = envelope_decoder.decode(data)
             # vLLM's errors have no member of that name.
@@ -284,10 +282,9 @@ class Relay:
             return b""
         if not payload:
             return b""
+        shown = event if payload is data else sse.frame(payload)
         if chunk.usage is not None:
             shown = self._without_usage(payload, chunk.usage)
-        else:
-            shown = event if event and payload is data else sse.frame(payload)
         if self._plain.id is None and self._translator is None:
             self._plain.id = self._completion.spelled
             self._plain.learn(shown)
