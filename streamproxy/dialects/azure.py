@@ -9,8 +9,9 @@ the relay gives them the completion's. https://learn.microsoft.com/azure/ai-serv
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from urllib.parse import quote
+
+import msgspec
 
 from streamproxy.dialects import openai
 from streamproxy.dialects.base import Call, Failure, Translator
@@ -32,8 +33,7 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class AzureDialect:
+class AzureDialect(msgspec.Struct, frozen=True):
     """See the module."""
 
     quirks: Quirks = NO_QUIRKS

@@ -5,9 +5,9 @@ https://platform.openai.com/docs/guides/error-codes, https://openrouter.ai/docs/
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from streamproxy.dialects.base import Call, Failure, Translator
 from streamproxy.dialects.failures import Meaning, Rule, classify
@@ -42,8 +42,7 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class OpenAIDialect:
+class OpenAIDialect(msgspec.Struct, frozen=True):
     """Requests as they are but for the quirks, events as they are, errors by status and code."""
 
     quirks: Quirks = NO_QUIRKS
@@ -82,7 +81,7 @@ def _without_what_is_refused(request: ChatRequest, quirks: Quirks) -> ChatReques
         bounds = [bound for name in _MAX_TOKENS if (bound := fields.pop(name, None)) is not None]
         if bounds:
             fields[quirks.max_tokens_field] = bounds[0]
-    return dataclasses.replace(request, fields=fields)
+    return msgspec.structs.replace(request, fields=fields)
 
 
 def _bearer(secret: str) -> dict[str, str]:

@@ -133,10 +133,8 @@ def available(
     full: Mapping[str, float],
     tried: Collection[str],
     now: float,
-) -> Sequence[Candidate]:
+) -> list[Candidate]:
     """Those of *offered* that are healthy, not full and not tried before. *full* says until when a key is."""
-    if not (statuses or full or tried):
-        return offered
     return [
         c
         for c in offered

@@ -5,8 +5,9 @@ another one while that is right.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import ClassVar, TypeVar
+
+import msgspec
 
 from streamproxy.dialects import dialect_of
 from streamproxy.dialects.base import Call, Failure
@@ -34,15 +35,14 @@ LONGEST_PICTURES = 64 << 20
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
-class Answer:
-    """A stream whose first event has come: *frames* are the first for the client. *asked* is the loop's time."""
+class Answer(msgspec.Struct, eq=False):
+    """A stream whose first event has come: *frames* are the first for the client. *limit* was that of its beginning."""
 
     lease: AnyLease
     reply: UpstreamReply
     relay: Relay
     frames: bytes
-    asked: float
+    limit: AtMost
 
     @property
     def error(self) -> StreamProxyError | None:
@@ -64,8 +64,7 @@ class Answer:
         return Failure(relay.failure)
 
 
-@dataclass(slots=True)
-class WholeAnswer:
+class WholeAnswer(msgspec.Struct, eq=False):
     """An answer that was not streamed. *body* is the upstream's JSON as received, *images* counts its pictures."""
 
     lease: AnyLease
@@ -99,7 +98,7 @@ class Calls:
         """NotFoundError when no upstream serves *model*."""
         self._keys.offered(model)
 
-    async def stream(
+    def stream(
         self,
         request: ChatRequest,
         prompt: Prompt,
@@ -107,7 +106,7 @@ class Calls:
         identity: Identity,
         attempts: Attempts,
         own_key: str | None = None,
-    ) -> Answer:
+    ) -> Awaitable[Answer]:
         """Open a stream and wait for its first event, noting *attempts*. With *own_key* only that key is used."""
 
         async def attempt(lease: AnyLease) -> Answer:
@@ -129,18 +128,19 @@ class Calls:
                 except BaseException:
                     reply.close()
                     raise
-                return Answer(lease, reply, relay, frames, limit.began)
+                limit.left = True
+                return Answer(lease, reply, relay, frames, limit)
 
-        return await self._answered(request.model, attempt, attempts, own_key)
+        return self._answered(request.model, attempt, attempts, own_key)
 
-    async def whole(
+    def whole(
         self,
         request: AnyRequest,
         prompt: Prompt,
         *,
         attempts: Attempts,
         own_key: str | None = None,
-    ) -> WholeAnswer:
+    ) -> Awaitable[WholeAnswer]:
         """Ask without streaming and wait for the whole answer. *attempts* and *own_key* as in ``stream``."""
 
         async def attempt(lease: AnyLease) -> WholeAnswer:
@@ -156,7 +156,7 @@ class Calls:
                     raise
                 return answer
 
-        return await self._answered(request.model, attempt, attempts, own_key)
+        return self._answered(request.model, attempt, attempts, own_key)
 
     def _answered(
         self, model: str, attempt: Callable[[AnyLease], Awaitable[T]], attempts: Attempts, own_key: str | None
@@ -174,7 +174,7 @@ class Calls:
             raise own_error(failed.failure.error) from failed
 
     @staticmethod
-    async def over(answer: Answer | WholeAnswer, *, tokens: int, silent: bool) -> None:
+    def over(answer: Answer | WholeAnswer, *, tokens: int, silent: bool) -> Awaitable[None]:
         """The answer has ended, having used *tokens*: its key goes back with what the ending showed about it.
 
         *silent*: we ended it, because the upstream said nothing for too long.
@@ -183,14 +183,14 @@ class Calls:
         if silent:
             failure = Failure(UpstreamTimeoutError("the upstream fell silent", code="upstream_idle_timeout"))
         if failure is None:
-            await answer.lease.give_back(tokens=tokens)
-        else:
-            await give_back(answer.lease, failure, tokens=tokens)
+            return answer.lease.give_back(tokens=tokens)
+        return give_back(answer.lease, failure, tokens=tokens)
 
     def _sent(self, lease: AnyLease, call: Call, span: Span) -> Awaitable[UpstreamReply]:
         """The answer to *call*, as soon as its head is here."""
         url = lease.candidate.upstream.base_url + call.path
-        return self._transport.open(url, headers={**span.headers, **call.headers}, body=call.body)
+        headers = {**span.headers, **call.headers} if span.headers else call.headers
+        return self._transport.open(url, headers=headers, body=call.body)
 
     async def _first_frames(self, lease: AnyLease, reply: UpstreamReply, relay: Relay) -> bytes:
         """Read until there is something for the client."""

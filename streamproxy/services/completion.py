@@ -45,16 +45,15 @@ class TakenIds:
         return True
 
 
-class Completion:
+class Completion(msgspec.Struct, eq=False, gc=False):
     """*spelled* is the bytes by which its chunks are known, None before the first of them."""
 
-    def __init__(self, identity: Identity, taken_ids: TakenIds) -> None:
-        self.spelled: bytes | None = None
-        self._id = ""
-        self._identity = identity
-        self._taken_ids = taken_ids
-        # The payloads that wait for its id.
-        self._prelude: list[bytes] = []
+    _identity: Identity
+    _taken_ids: TakenIds
+    spelled: bytes | None = None
+    _id: str = ""
+    # The payloads that wait for its id.
+    _prelude: list[bytes] = []
 
     def frames_of(self, data: bytes, chunk: Envelope) -> tuple[bytes, bytes]:
         """The frames of what had to wait for the completion's id, and the payload of *chunk*, which *data* spells.

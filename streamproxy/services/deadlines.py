@@ -54,7 +54,10 @@ class AtMost:
     It does what ``asyncio.Timeout`` does, which makes twice the calls of it.
     """
 
-    __slots__ = ("_cancelling", "_end", "_error", "_idle", "_late", "_loop", "_seconds", "_task", "_timer", "began")
+    __slots__ = (
+        *("_cancelling", "_end", "_error", "_idle", "_late", "_loop", "_next", "_seconds", "_task", "_timer"),
+        *("began", "left"),
+    )
 
     _task: asyncio.Task[object]
     _timer: asyncio.TimerHandle
@@ -69,6 +72,10 @@ class AtMost:
         self.began = self._loop.time()
         self._end = self.began + seconds
         self._late = False
+        # Set where what is inside is done but for its return: the timer runs on for who takes it over, and alone does
+        # nothing.
+        self.left = False
+        self._next: Callable[[], None] | None = None
 
     async def __aenter__(self) -> Self:
         task = asyncio.current_task(self._loop)
@@ -81,8 +88,20 @@ class AtMost:
         return self
 
     def _expire(self) -> None:
-        self._late = True
-        self._task.cancel()
+        if self._next is not None:
+            self._next()
+        elif not self.left:
+            self._late = True
+            self._task.cancel()
+
+    def taken_over(self, check: Callable[[], None], *, by: float) -> asyncio.TimerHandle | None:
+        """The timer that was left, calling *check* from now on; None where it would do so later than *by*."""
+        del self._task  # which may be over long before the answer is forgotten
+        if self._end > by:
+            self._timer.cancel()
+            return None
+        self._next = check
+        return self._timer
 
     def heard(self, idle: float) -> None:
         """Something came: *idle* seconds of silence from now on are too long as well."""
@@ -96,6 +115,8 @@ class AtMost:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self.left:
+            return
         self._timer.cancel()
         if self._late and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise (self._error(self._seconds) if self._idle is None else idle_error(self._idle)) from error
@@ -104,18 +125,29 @@ class AtMost:
 class Deadlines:
     """The limits of a running answer: one timer a stream, no task. Calls *expired* once with the limit that passed.
 
-    Runs when made; *started* is the loop's time at which the upstream was asked.
+    Runs when made; *started* is the loop's time at which the upstream was asked. *after* is the limit of what came
+    before, which was left: its timer goes on, because to set and to cancel one costs some microseconds.
     """
 
     __slots__ = ("_expired", "_loop", "_started", "_timeouts", "_timer", "last")
 
-    def __init__(self, timeouts: Timeouts, expired: Callable[[UpstreamTimeoutError], None], *, started: float) -> None:
+    def __init__(
+        self,
+        timeouts: Timeouts,
+        expired: Callable[[UpstreamTimeoutError], None],
+        *,
+        started: float,
+        after: AtMost | None = None,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._timeouts = timeouts
         self._expired = expired
         self._started = started
-        self.last: float | None = self._loop.time()
-        self._timer = self._schedule()
+        now = self._loop.time()
+        self.last: float | None = now
+        # It comes too early, if anything: then it is set anew. The total limit never ends before a beginning's.
+        timer = None if after is None else after.taken_over(self._check, by=now + timeouts.idle)
+        self._timer = self._schedule() if timer is None else timer
 
     def touch(self) -> None:
         """An event came, or the client took one. Only a time stamp: the timer looks at it when it fires."""

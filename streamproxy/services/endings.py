@@ -23,7 +23,8 @@ def end_of_text(buffer: bytes, start: int, end: int) -> int:
     stop = end
     if buffer.endswith(sse.DONE):
         stop -= _DONE_BYTES
-    at = buffer.rfind(b'"usage"', max(start, stop - ENDING_BYTES), stop)
+    first = stop - ENDING_BYTES
+    at = buffer.rfind(b'"usage"', first if first > start else start, stop)
     if at < 0 or buffer.startswith(NO_USAGE, at):
         return stop
     blank = buffer.rfind(b"\n\n", start, at)

@@ -109,7 +109,8 @@ class Exchange:
             self._books.asked = parts.clock()
             if order.request.stream:
                 answer = await self._stream(order.request, prompt)
-                deadlines = Deadlines(parts.calls.timeouts, self._out_of_time, started=answer.asked)
+                limit, timeouts = answer.limit, parts.calls.timeouts
+                deadlines = Deadlines(timeouts, self._out_of_time, started=limit.began, after=limit)
                 self._running = RunningAnswer(answer, deadlines, stop=self._stopped)
             else:
                 self._whole = await parts.calls.whole(

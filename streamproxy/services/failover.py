@@ -7,8 +7,9 @@ request was already sent (it may be billed) unless the settings allow it, and wi
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
+
+import msgspec
 
 from streamproxy.dialects.base import Failure
 from streamproxy.domain.keypool import Candidate, KeyState
@@ -33,8 +34,7 @@ _NOT_SENT = frozenset({"upstream_unreachable", "upstream_connect_timeout", "upst
 _LASTING = frozenset({KeyState.DISABLED, KeyState.PARKED})
 
 
-@dataclass(slots=True)
-class Attempts:
+class Attempts(msgspec.Struct, eq=False):
     """How many calls one request has cost so far, and who was asked last.
 
     *tokens* counts what a call may use; it is asked only for keys that have a token window. *trace* is the span
@@ -92,11 +92,15 @@ class Failover:
         """The first good outcome of *attempt*, else the error of the last one."""
         self._budget.earn()
         lease = await self._keys.lease(offered, tokens=attempts.tokens)
+        attempts.begin(lease.candidate)
         try:
-            return await self.once(lease, attempt, attempts)
-        except CallFailedError as failed:
-            first = failed
-        return await self._again(offered, attempt, attempts, lease=lease, failed=first)
+            outcome = await attempt(lease)
+        except BaseException as error:  # noqa: BLE001  # raised again where it says nothing of the attempt
+            failed = await self._failed(error, lease, attempts)
+        else:
+            lease.accepted()
+            return outcome
+        return await self._again(offered, attempt, attempts, lease=lease, failed=failed)
 
     async def _again(
         self,
@@ -152,20 +156,29 @@ class Failover:
         attempts.begin(lease.candidate)
         try:
             outcome = await attempt(lease)
-        except UpstreamError as exc:
-            failed = self._unanswered(exc)
-        except CallFailedError as exc:
-            failed = exc
-        except BaseException:
-            attempts.span.end({}, error="cancelled")
-            await lease.give_back()
-            raise
+        except BaseException as error:  # noqa: BLE001  # raised again
+            failed = await self._failed(error, lease, attempts)
         else:
             lease.accepted()
             return outcome
+        raise failed
+
+    async def _failed(self, error: BaseException, lease: AnyLease, attempts: Attempts) -> CallFailedError:
+        """How the attempt failed that raised *error*, after which the lease has gone back.
+
+        What says nothing of the attempt (it was cancelled) is raised again.
+        """
+        if isinstance(error, UpstreamError):
+            failed = self._unanswered(error)
+        elif isinstance(error, CallFailedError):
+            failed = error
+        else:
+            attempts.span.end({}, error="cancelled")
+            await lease.give_back()
+            raise error
         attempts.span.end({}, error=failed.failure.error.code)
         await give_back(lease, failed.failure)
-        raise failed
+        return failed
 
     def _unanswered(self, error: UpstreamError) -> CallFailedError:
         """The connection failed or a time limit passed; where the request had been sent by then, it may be billed."""

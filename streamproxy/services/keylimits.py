@@ -6,7 +6,7 @@ away. Nobody asks for a key without limits.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from streamproxy.domain.keypool import Key
 from streamproxy.domain.limits import Ask, Reservation
@@ -14,8 +14,7 @@ from streamproxy.services.admission import Admission
 from streamproxy.services.leases import LeaseKeeper
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
+class Room(msgspec.Struct, frozen=True):
     """What a key had room for: a reservation, or the seconds until it may have."""
 
     reservation: Reservation | None = None

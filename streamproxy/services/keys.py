@@ -13,8 +13,9 @@ import logging
 import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
 from random import Random
+
+import msgspec
 
 from streamproxy.domain.keypool import (
     HEALTHY,
@@ -47,8 +48,7 @@ UNKNOWN_RETURN = 30.0
 TRIAL_SECONDS = 2.0
 
 
-@dataclass(slots=True, eq=False)
-class Lease:
+class Lease(msgspec.Struct, eq=False):
     """One key held for one call. Return it exactly once."""
 
     candidate: Candidate
@@ -60,9 +60,11 @@ class Lease:
     held: bool = True
 
     def accepted(self) -> None:
-        """The upstream answers by this key."""
+        """The upstream answers by this key: whoever waited for the outcome of a trial may come."""
         self.answered = True
-        self.pool.accepted(self)
+        self.pool.book.good(self.candidate)
+        if self.pool.trials:
+            self.pool.end_trial(self)
 
     async def give_back(
         self, verdict: Verdict | None = None, *, error: str = "", tokens: int = 0, sent: bool = True
@@ -72,9 +74,13 @@ class Lease:
         *error* is the code (of ours) it failed with, if the upstream is to blame; *verdict* what that showed
         about the key.
         """
-        if self.held:
-            self.held = False
+        if not self.held:
+            return
+        self.held = False
+        if error or self.candidate.key.limited:
             await self.pool.returned(self, verdict, error=error, tokens=tokens, sent=sent)
+        else:  # as nearly always: nobody has to be told
+            self.pool.let_go(self)
 
 
 class KeyPool:
@@ -103,7 +109,7 @@ class KeyPool:
         self._offered: dict[str, list[Candidate]] = {}
         self._running: Counter[str] = Counter()
         self._full: dict[str, float] = {}
-        self._trials: dict[str, Lease] = {}
+        self.trials: dict[str, Lease] = {}
         self._news = asyncio.Event()
 
     @property
@@ -152,14 +158,16 @@ class KeyPool:
         a key of another upstream than those to *avoid* (names), and one that has proved itself, where there are such.
         """
         while True:
-            now = self._clock()
-            free = available(offered, statuses=self.book.unwell, full=self._full, tried=tried, now=now)
+            now, unwell, full = self._clock(), self.book.unwell, self._full
+            free = offered
+            if unwell or full or tried:
+                free = available(offered, statuses=unwell, full=full, tried=tried, now=now)
             if not free:
                 raise self._gone(offered)
             if tried:
                 free = [c for c in free if c.upstream.name not in avoid] or free
                 free = [c for c in free if self.book.proved(c.key.id, now)] or free
-            on_trial = self._on_trial(now) if self._trials else ()
+            on_trial = self._on_trial(now) if self.trials else ()
             candidate = choose(free, running=self._running, on_trial=on_trial, random=self._random)
             if candidate is None:
                 await self._something_new()
@@ -180,7 +188,7 @@ class KeyPool:
         lease = Lease(candidate, self, secrets.token_hex(8) if key.limited else "", now)
         self._running[key.id] += 1
         if not self.book.proved(key.id, now):
-            self._trials.setdefault(key.id, lease)
+            self.trials.setdefault(key.id, lease)
         return lease
 
     async def _has_room(self, lease: Lease, tokens: Callable[[], Awaitable[int]] | None) -> bool:
@@ -190,23 +198,17 @@ class KeyPool:
             need = await tokens() if tokens is not None and key.limits.tokens else 0
             room = await self._limits.take(lease.id, key, tokens=need)
         except BaseException:
-            self._let_go(lease)
+            self.let_go(lease)
             raise
         if room.full_for:
             self._full[key.id] = self._clock() + room.full_for
-            self._let_go(lease)
+            self.let_go(lease)
             return False
         lease.reservation = room.reservation
         return True
 
-    def accepted(self, lease: Lease) -> None:
-        """The upstream answers: whoever waited for the outcome of a trial may come."""
-        self.book.good(lease.candidate)
-        if self._trials:
-            self._end_trial(lease)
-
     async def returned(self, lease: Lease, verdict: Verdict | None, *, error: str, tokens: int, sent: bool) -> None:
-        """See ``Lease.give_back``."""
+        """The rest of ``Lease.give_back`` where somebody has to be told."""
         try:
             if error:
                 began, answered = lease.began, lease.answered
@@ -215,21 +217,23 @@ class KeyPool:
             # Also when who waits for the book is cancelled: nobody else would give the place back.
             if self._full:
                 self._full.pop(lease.candidate.key.id, None)
-            self._let_go(lease)
+            self.let_go(lease)
             if lease.reservation is not None:
                 await self._limits.give_back(lease.id, lease.reservation, tokens=tokens, refund=not sent)
 
-    def _let_go(self, lease: Lease) -> None:
+    def let_go(self, lease: Lease) -> None:
+        """Nothing runs on *lease* any more: its key has room again."""
         self._running[lease.candidate.key.id] -= 1
-        if self._trials:
-            self._end_trial(lease)
+        if self.trials:
+            self.end_trial(lease)
 
     def _on_trial(self, now: float) -> Collection[str]:
-        return [key_id for key_id, lease in self._trials.items() if now - lease.began < TRIAL_SECONDS]
+        return [key_id for key_id, lease in self.trials.items() if now - lease.began < TRIAL_SECONDS]
 
-    def _end_trial(self, lease: Lease) -> None:
-        if self._trials.get(lease.candidate.key.id) is lease:
-            del self._trials[lease.candidate.key.id]
+    def end_trial(self, lease: Lease) -> None:
+        """Whoever waits for what comes of *lease*, if it is a trial, may go on."""
+        if self.trials.get(lease.candidate.key.id) is lease:
+            del self.trials[lease.candidate.key.id]
             self._news.set()
             self._news = asyncio.Event()
 

@@ -7,6 +7,8 @@ be searched for what would make it another kind of event.
 
 from __future__ import annotations
 
+import msgspec
+
 from streamproxy.wire import sse
 
 _CR = ord("\r")
@@ -22,18 +24,15 @@ LONGEST_SKELETON = 512
 _UNKNOWN = b"\r"
 
 
-class PlainEvents:
+class PlainEvents(msgspec.Struct, eq=False, gc=False):
     """What is plain in one stream: nothing before its completion has an ``id``. All its events have one *beginning*."""
 
-    __slots__ = ("_length", "_seam", "beginning", "id", "skeleton")
-
-    def __init__(self) -> None:
-        self.id: bytes | None = None
-        self.beginning = _UNKNOWN
-        self._length = 1
-        # So many bytes of each that is alike are no text.
-        self.skeleton = 0
-        self._seam = b""
+    id: bytes | None = None
+    beginning: bytes = _UNKNOWN
+    # So many bytes of each that is alike are no text.
+    skeleton: int = 0
+    _length: int = 1
+    _seam: bytes = b""
 
     def alike(self, frames: bytes) -> bool:
         """Whether *frames* is whole events that begin as those before them, and plain."""
@@ -74,8 +73,8 @@ class PlainEvents:
             beginning, found, _ = event.partition(choices)
             if found and self.id is not None and self.id in beginning:
                 self.beginning = beginning + found
-                self._length = len(self.beginning)
-                self.skeleton = min(self._length, LONGEST_SKELETON)
+                self._length = length = len(self.beginning)
+                self.skeleton = length if length < LONGEST_SKELETON else LONGEST_SKELETON
                 self._seam = b"}\n\n" + self.beginning
                 return
 

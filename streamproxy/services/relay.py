@@ -57,8 +57,7 @@ class Relay:
         taken_ids: TakenIds,
         translator: Translator | None = None,
     ) -> None:
-        self.over = False
-        self.ended = False
+        self.over = self.ended = False
         self.failure: UpstreamError | None = None
         self.failed_event: bytes = b""
         self.usage: ReportedUsage | None = None
@@ -178,8 +177,7 @@ class Relay:
 
     def _whole_events(self, buffer: bytes) -> bytes:
         """The frames for *buffer*, which ends with an event's blank line."""
-        before = b""
-        start, end = 0, len(buffer)
+        before, start, end = b"", 0, len(buffer)
         if self._completion.spelled is None:
             start = buffer.find(b"\n\n") + 2
             before = self._read_event(buffer[:start])
@@ -243,7 +241,7 @@ class Relay:
         if data is None:
             return self._decode(event)
         self._begun = True
-        return self._frames_of(data)
+        return self._frames_of(data, event)
 
     def _decode(self, data: bytes) -> bytes:
         decoder = self._decoder
@@ -258,7 +256,7 @@ class Relay:
         frames = []
         for event in events:
             for payload in self._payloads(event):
-                frames.append(self._frames_of(payload))
+                frames.append(self._frames_of(payload, sse.frame(payload)))
                 if self.over:
                     return b"".join(frames)
         return b"".join(frames)
@@ -266,8 +264,8 @@ class Relay:
     def _payloads(self, event: sse.Event) -> Sequence[bytes]:
         return (event.data.encode(),) if self._translator is None else self._translator.payloads(event)
 
-    def _frames_of(self, data: bytes) -> bytes:
-        """One event's payload as frames for the client, ``b""`` for one that the client does not see."""
+    def _frames_of(self, data: bytes, event: bytes) -> bytes:
+        """*event* with the payload *data* as frames for the client, ``b""`` where the client does not see it."""
         try:
             chunk = envelope_decoder.decode(data)
             # vLLM's errors have no member of that name.
@@ -278,13 +276,15 @@ class Relay:
             if not isinstance(chunk.choices, list):
                 # Whatever it is, no client of this API can read it.
                 return b""
-            prelude, data = self._completion.frames_of(data, chunk)
+            prelude, payload = self._completion.frames_of(data, chunk)
         except (msgspec.DecodeError, RecursionError):
             self._look_at_odd(data)
             return b""
-        if not data:
+        if not payload:
             return b""
-        shown = sse.frame(data) if chunk.usage is None else self._without_usage(data, chunk.usage)
+        shown = event if payload is data else sse.frame(payload)
+        if chunk.usage is not None:
+            shown = self._without_usage(payload, chunk.usage)
         if self._plain.id is None and self._translator is None:
             self._plain.id = self._completion.spelled
             self._plain.learn(shown)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 
+import msgspec
+
 from streamproxy.wire import sse
 from streamproxy.wire.chat import plain_text
 
@@ -23,21 +25,20 @@ LONGEST_EVENT = 4096
 BYTES_A_TEXT = 8
 
 
-class TextEvents:
+class TextEvents(msgspec.Struct, eq=False, gc=False):
     """The events of one stream that say text; none, before one was studied.
 
     *saved* is how many bytes less than an event its text takes.
     """
 
-    __slots__ = ("_closing", "_first", "_last", "_missed", "_opening", "_seam", "saved")
-
-    def __init__(self) -> None:
-        self.saved = 0
-        self._missed = 0
-        # Nothing begins with none of nothing.
-        self._opening: bytes | tuple[()] = ()
-        self._closing = self._seam = b""
-        self._first = self._last = 0
+    saved: int = 0
+    _missed: int = 0
+    # Nothing begins with none of nothing.
+    _opening: bytes | tuple[()] = ()
+    _closing: bytes = b""
+    _seam: bytes = b""
+    _first: int = 0
+    _last: int = 0
 
     def texts(self, frames: bytes) -> list[bytes] | None:
         """What the events of *frames* say, as JSON spells it, without quotes; None where they are not all like that."""

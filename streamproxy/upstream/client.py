@@ -97,7 +97,7 @@ class AiohttpTransport:
         try:
             if not self._shortcut:
                 return await self._open_by_session(URL(url), headers, body)
-            asking = self._askings.get(url) or self._asking(url)
+            asking = self._askings[url] if url in self._askings else self._asking(url)
             request = asking.request(headers, body)
             reply = DirectReply(await asking.lender.borrow())
             await reply.ask(request)

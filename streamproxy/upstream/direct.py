@@ -7,8 +7,9 @@ takes batches one by one with ``batch`` gets a bounded buffer: beyond it the ups
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import cached_property
+from typing import Any
 
 import httptools
 from multidict import CIMultiDict
@@ -75,10 +76,8 @@ class DirectReply(asyncio.Protocol):
 
     # -- reading ------------------------------------------------------------------------------------
 
-    async def batch(self) -> bytes:
-        if self._inflated is not None:
-            return await self._inflated.batch(self._raw)
-        return await self._raw()
+    def batch(self) -> Coroutine[Any, Any, bytes]:
+        return self._raw() if self._inflated is None else self._inflated.batch(self._raw)
 
     async def _raw(self) -> bytes:
         while True:

@@ -9,7 +9,7 @@ class Head:
     """The head of an answer while it is parsed, and where its body goes: what ``httptools`` calls."""
 
     __slots__ = (
-        *("begun_again", "body", "complete", "encoding", "fields", "lasting", "on_body", "on_header", "over"),
+        *("begun_again", "body", "complete", "encoding", "fields", "lasting", "names", "on_body", "on_header", "over"),
         *("parser", "status"),
         "__weakref__",  # by which a test sees that it is gone
     )
@@ -19,6 +19,8 @@ class Head:
         self.fields: dict[bytes, bytes] = {}
         self.body: list[bytes] = []
         self.complete = self.over = self.begun_again = self.lasting = False
+        # All of theirs in lower case, one a line, as they stood in the head.
+        self.names = b""
         # Called by the parser, which looks for them when it is made, without a frame of Python in between.
         self.on_header = self.fields.__setitem__
         self.on_body = self.body.append
@@ -32,7 +34,9 @@ class Head:
     def on_headers_complete(self) -> None:
         self.status = self.parser.get_status_code()
         self.complete = self.status >= 200
-        self.encoding = self.field(b"content-encoding")
+        self.names = names = b"\n".join(self.fields).lower()
+        # Mostly it is not there. ``find``, because ``in`` with bytes on its left raises and catches a TypeError.
+        self.encoding = self.field(b"content-encoding") if names.find(b"content-encoding") >= 0 else b""
 
     def on_message_complete(self) -> None:
         if self.complete:
@@ -48,8 +52,7 @@ class Head:
 
     def field(self, name: bytes) -> bytes:
         """The last value of a field, in lower case; empty when there is none. *name* is in lower case."""
-        # Mostly it is not there, and one look at all names says so.
-        if name not in b"\n".join(self.fields).lower():
+        if self.names.find(name) < 0:
             return b""
         fields = reversed(self.fields.items())
         return next((value for other, value in fields if other.lower() == name), b"").strip().lower()

@@ -8,8 +8,9 @@ raises instead of filling the memory. The encoder cannot be talked into a second
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from streamproxy.errors import UpstreamError
 
@@ -32,8 +33,7 @@ _EVENT_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _RETRY = re.compile(rb"[0-9]{1,12}")
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True, gc=False):
     """One dispatched event. *id* and *retry* (milliseconds) are those in force: they outlive their own event."""
 
     data: str

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from streamproxy.dialects import DIALECTS
@@ -208,7 +209,7 @@ async def test_its_whole_answer_is_a_chat_completion(
     content = [{"type": "text", "text": "Grüß dich!"}]
     upstream.script(reply(200, {"type": "message", "id": "msg_01", "content": content, "usage": told}))
     async with calls_to(upstream_socket) as calls:
-        asked = replace(ASKED, stream=False)
+        asked = msgspec.structs.replace(ASKED, stream=False)
         answer = await calls.whole(asked, PROMPT, attempts=Attempts(), own_key="sk-theirs")
     assert json.loads(answer.body)["choices"][0]["message"]["content"] == "Grüß dich!"
     assert answer.transcript.text == "Grüß dich!"

@@ -114,6 +114,67 @@ def test_an_answer_that_has_ended_is_not_timed(loop: SteeredLoop) -> None:
 
 
 @pytest.mark.parametrize(
+    ("limits", "late_after", "code"),
+    [
+        (Timeouts(first_event=10, idle=10, total=60), 14, "upstream_idle_timeout"),
+        (Timeouts(first_event=5, idle=20, total=60), 24, "upstream_idle_timeout"),
+        (Timeouts(first_event=30, idle=3, total=60), 7, "upstream_idle_timeout"),
+        (Timeouts(first_event=10, idle=30, total=20), 20, "upstream_total_timeout"),
+        (Timeouts(first_event=30, idle=30, total=20), 20, "upstream_total_timeout"),
+    ],
+)
+def test_the_timer_of_a_beginning_goes_on_for_the_rest(
+    loop: SteeredLoop, limits: Timeouts, late_after: int, code: str
+) -> None:
+    said: list[str] = []
+    task = loop.create_task(begun(loop, limits, said))
+    loop.move(0)
+    for _ in range(late_after - 1):
+        loop.move(1)
+    assert said == []
+    assert not task.cancelled()
+    loop.move(1)
+    assert said == [code]
+    loop.move(1000)
+    assert said == [code]
+
+
+async def begun(loop: SteeredLoop, limits: Timeouts, said: list[str]) -> Deadlines:
+    """Of an answer whose first event came after four seconds."""
+    async with limits.until_first_event() as limit:
+        passed = asyncio.Event()
+        loop.call_at(loop.now + 4, passed.set)
+        await passed.wait()
+        limit.left = True
+    return Deadlines(limits, lambda error: said.append(error.code), started=limit.began, after=limit)
+
+
+def test_a_timer_that_was_left_and_taken_over_by_nobody_does_nothing(loop: SteeredLoop) -> None:
+    async def begin() -> None:
+        async with Timeouts(first_event=10, idle=10, total=60).until_first_event() as limit:
+            limit.left = True
+        await asyncio.Event().wait()
+
+    task = loop.create_task(begin())
+    loop.move(0)
+    loop.move(1000)
+    assert not task.done()
+    task.cancel()
+    loop.move(0)
+
+
+def test_a_timer_that_was_taken_over_is_stopped_with_the_answer(loop: SteeredLoop) -> None:
+    said: list[str] = []
+    task = loop.create_task(begun(loop, Timeouts(first_event=10, idle=10, total=60), said))
+    loop.move(0)
+    for _ in range(5):
+        loop.move(1)
+    task.result().stop()
+    loop.move(1000)
+    assert said == []
+
+
+@pytest.mark.parametrize(
     ("limits", "seconds", "code"),
     [
         (Timeouts(first_event=5, idle=1, total=60), 5, "upstream_first_event_timeout"),

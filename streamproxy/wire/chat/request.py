@@ -7,7 +7,6 @@ BadRequestError that names the field at fault: no other exception, no unbounded 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
@@ -26,8 +25,7 @@ MAX_CHOICES: Final = 128  # OpenAI's own bound on ``n``
 MAX_REPLY_TOKENS: Final = 10**9
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
+class ChatRequest(msgspec.Struct, frozen=True):
     """What a client asks for. *reply_tokens* is its bound on the answer; *fields* the whole body, decoded."""
 
     model: str
