@@ -23,58 +23,12 @@ from typing import Protocol, TextIO
 
 import msgspec
 
-MASK = "***"
-# Names of query parameters, headers and fields whose values are credentials.
-_CREDENTIAL = r"(?:ticket|(?:x-)?api[_-]?key|(?:access_|api_?|refresh_)?token|password|passwd|secret|authorization)"
-_PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
-    # URLs with a user: redis://:password@host. The bounds keep a long line linear.
-    (re.compile(r"(?<![a-z0-9+.-])([a-z][a-z0-9+.-]{0,31}://)[^\s/?#'\"<>]{0,512}@", re.IGNORECASE), rf"\1{MASK}@"),
-    (re.compile(r"\b(Bearer)\s+[^\s\"',;]+", re.IGNORECASE), rf"\1 {MASK}"),
-    (re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,2}"), MASK),
-    # sk-… is ours and most providers' form; upstreams echo it partly starred ("sk-ab***yz").
-    (re.compile(r"(?<![A-Za-z0-9])(sk-|xai-|gsk_|AIza)[A-Za-z0-9_*.-]{6,}"), rf"\1{MASK}"),
-    (re.compile(r"\$argon2[a-z]{1,2}\$[^\s'\"]+"), MASK),
-    (re.compile(r"\b((?:set-)?cookie['\"]?\s{0,4}[:=]\s{0,4}['\"]?)[^\r\n'\"]+", re.IGNORECASE), rf"\1{MASK}"),
-    (
-        re.compile(
-            rf"(?<![A-Za-z0-9])({_CREDENTIAL}['\"]?\s{{0,4}}[:=]\s{{0,4}}['\"]?(?:Basic\s+)?)[^\s'\"&,;)}}\]]+",
-            re.IGNORECASE,
-        ),
-        rf"\1{MASK}",
-    ),
-)
-# What none of the patterns can do without, in lower case: most texts have nothing of it.
-_MARKS = (
-    *("://", "bearer", "eyj", "sk-", "xai-", "gsk_", "aiza", "$argon2", "cookie"),
-    *("ticket", "key", "token", "passw", "secret", "authorization"),
-)
-_ANY_MARK = re.compile("|".join(map(re.escape, _MARKS)), re.IGNORECASE)
-_SECRET_FIELD = re.compile(_CREDENTIAL, re.IGNORECASE)
+from streamproxy.redaction import masked, redact, redacted
+
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # In characters. A longer message or traceback is somebody's body or a runaway recursion: nobody reads on.
 _LONGEST = 16_384
-_PLAIN_VALUES = frozenset({str, int, float, bool})
 _PLAIN_FIELDS = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
-
-
-def redact(text: str) -> str:
-    """Return *text* with everything masked that looks like a credential."""
-    if _suspicious(text):
-        for pattern, replacement in _PATTERNS:
-            text = pattern.sub(replacement, text)
-    return text
-
-
-def _suspicious(text: str) -> bool:
-    if not text.isascii():
-        # Letters of other alphabets may be the other case of these: a dotless i, a long s.
-        return _ANY_MARK.search(text) is not None
-    # The same, ten times as fast.
-    text = text.lower()
-    for mark in _MARKS:  # noqa: SIM110 - any() would ask a generator for each
-        if mark in text:
-            return True
-    return False
 
 
 def setup_logging(level: str, format: str | None = None) -> None:  # noqa: A002 (the setting's name)
@@ -92,6 +46,7 @@ def setup_logging(level: str, format: str | None = None) -> None:  # noqa: A002 
     handler.setFormatter(formatter)
     handler.addFilter(RedactingFilter())
     root.addHandler(handler)
+    _ours[:] = [handler]
     # At DEBUG libraries log what they carry (aiosqlite every bound value, prompts among them): only we go so low.
     root.setLevel(max(logging.getLevelNamesMapping()[level], logging.INFO))
     logging.getLogger("streamproxy").setLevel(level)
@@ -100,11 +55,10 @@ def setup_logging(level: str, format: str | None = None) -> None:  # noqa: A002 
 
 def access_line(logger: logging.Logger, fields: Mapping[str, object]) -> None:
     """Log the one structured line of a request. *fields* may have any names; None values are left out."""
-    said = {name: value for name, value in fields.items() if value is not None}
-    handlers = logging.root.handlers
-    if len(handlers) == 1 and isinstance(handlers[0], _StderrHandler) and not logger.handlers:
+    said = {name: value for name, value in fields.items() if value is not None} if None in fields.values() else fields
+    if _ours and logging.root.handlers == _ours and not logger.handlers:
         if logger.isEnabledFor(logging.INFO):
-            handlers[0].line(logger.name, "request", said)
+            _ours[0].line(logger.name, "request", said)
     else:  # somebody else listens, too
         logger.info("request", extra={"fields": said})
 
@@ -131,7 +85,7 @@ class _StderrHandler(logging.StreamHandler):  # type: ignore[type-arg]
 
     def line(self, logger: str, message: str, fields: Mapping[str, object]) -> None:
         """Like a record at INFO with these extra fields, masked as that would be. It is out before the loop waits."""
-        text = self._format.line(time.time(), "INFO", logger, message, _masked(fields))
+        text = self._format.line(time.time(), "INFO", logger, message, masked(fields))
         with self._lock:
             waited = bool(self._waiting)
             self._waiting.append(text)
@@ -161,6 +115,10 @@ class _StderrHandler(logging.StreamHandler):  # type: ignore[type-arg]
                 self.handleError(logging.makeLogRecord({"msg": "lines of requests"}))
 
 
+# What the root logger has where nobody else listens; before the set-up nobody does.
+_ours: list[_StderrHandler] = []
+
+
 class RedactingFilter(logging.Filter):
     """Renders a record and masks what looks like a credential, wherever it stands. Drops nothing."""
 
@@ -174,7 +132,7 @@ class RedactingFilter(logging.Filter):
         if record.stack_info:
             record.stack_info = redact(record.stack_info)
         for name in vars(record).keys() - _PLAIN_FIELDS:
-            setattr(record, name, _redacted(name, getattr(record, name)))
+            setattr(record, name, redacted(name, getattr(record, name)))
         return True
 
 
@@ -183,47 +141,6 @@ def _message(record: logging.LogRecord) -> str:
         return record.getMessage()
     except Exception:  # noqa: BLE001 - a broken log call is a defect of one line, never of the request
         return f"{record.msg!r} (arguments do not fit)"
-
-
-@lru_cache(maxsize=256)
-def _is_secret(name: str) -> bool:
-    return _SECRET_FIELD.fullmatch(name) is not None
-
-
-@lru_cache(maxsize=256)
-def _any_secret(names: tuple[str, ...]) -> bool:
-    return any(map(_is_secret, names))
-
-
-def _masked(fields: Mapping[str, object]) -> Mapping[str, object]:
-    """*fields*, masked. Most lines hold numbers and names of ours: one look at all of their texts is enough."""
-    if {*map(type, fields.values())} <= _PLAIN_VALUES and not _any_secret(tuple(fields)):
-        # None of what is looked for has a line break in it.
-        texts = "\n".join([value for value in fields.values() if type(value) is str])
-        if not _suspicious(texts):
-            return fields
-    return {name: _redacted(name, value) for name, value in fields.items()}
-
-
-def _redacted(name: str, value: object) -> object:
-    if value is None or isinstance(value, (bool, int, float)):
-        return value
-    if _is_secret(name):
-        return MASK
-    if type(value) is str:
-        return _redacted_text(value)
-    if isinstance(value, Mapping):
-        return {str(key): _redacted(str(key), item) for key, item in value.items()}
-    try:
-        return redact(str(value))
-    except Exception:  # noqa: BLE001 - as above
-        return f"<{type(value).__name__}>"
-
-
-@lru_cache(maxsize=1024)
-def _redacted_text(text: str) -> str:
-    """Most values of most lines (models, paths, reasons) were in the line before."""
-    return redact(text)
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
@@ -292,9 +209,12 @@ def _value(value: object) -> str:
     return text if plain else _json(text)
 
 
+_encode = msgspec.json.Encoder(enc_hook=str).encode
+
+
 def _json(value: object) -> str:
     try:
-        return msgspec.json.encode(value, enc_hook=str).decode()
+        return _encode(value).decode()
     except UnicodeEncodeError:  # half a surrogate pair, as a client's JSON may carry
         import json
 

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamproxy.log import _PATTERNS, MASK, access_line, redact, setup_logging
+from streamproxy.log import access_line, setup_logging
+from streamproxy.redaction import _PATTERNS, MASK, redact
 from tests.support.rootlogger import root_logger_kept
 
 BEARER = "eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJzdWIiOiJ1XzEifQ.c2lnbmF0dXJlLWNhbmFyeQ"

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import click
 
 from streamproxy.errors import StreamProxyError
-from streamproxy.log import redact, setup_logging
+from streamproxy.log import setup_logging
+from streamproxy.redaction import redact
 from streamproxy.settings import Settings, load
 
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -15,6 +15,7 @@ from tornado.iostream import StreamClosedError
 
 from streamproxy.connections.bounds import MAX_BODY_SIZE
 from streamproxy.connections.client import Pulse
+from streamproxy.connections.fields import values_of
 from streamproxy.connections.head import Head
 from streamproxy.connections.origin import Origin, Peer
 
@@ -91,18 +92,23 @@ class Answer(HTTPConnection):
 
         ValueError for *headers* that would be more than they say.
         """
-        head = self.head
+        head, fields = self.head, values_of(headers)
+        latest = head.version == "HTTP/1.1"
         bodiless = head.method == "HEAD" or code in _BODILESS
-        length = headers.get("Content-Length")
-        self._chunked = head.version == "HTTP/1.1" and not bodiless and length is None
+        announced = "Content-Length" in fields
         if bodiless:
             self._left = None if code == 204 else 0
-        elif length is not None:
-            self._left = int(length)
-        self._say_whether_lasting(headers)
-        if self._chunked:
-            headers["Transfer-Encoding"] = "chunked"
-        lines = [f"{name}: {value}\r\n" for name, value in headers.get_all()]
+        elif announced:
+            self._left = int(",".join(fields["Content-Length"]))
+        elif latest:
+            self._chunked = True
+            fields["Transfer-Encoding"] = ["chunked"]
+        if self.lasting is not latest:
+            # In the words of the client's version.
+            fields["Connection"] = ["close" if latest else "Keep-Alive"]
+        elif latest and "Connection" in fields:
+            self.lasting = ",".join(fields["Connection"]).lower() != "close"
+        lines = [f"{name}: {value}\r\n" for name, values in fields.items() for value in values]
         breaks = len(lines) + 2
         text = f"HTTP/1.1 {code} {reason}\r\n{''.join(lines)}\r\n"
         if text.count("\n") != breaks or text.count("\r") != breaks:
@@ -114,16 +120,6 @@ class Answer(HTTPConnection):
         if not self.finished:
             connection.write(data)
         return connection.behind
-
-    def _say_whether_lasting(self, headers: HTTPHeaders) -> None:
-        """In the words of the client's version; *headers* may end the connection, too."""
-        latest = self.head.version == "HTTP/1.1"
-        if not self.lasting and latest:
-            headers["Connection"] = "close"
-        elif self.lasting and not latest:
-            headers["Connection"] = "Keep-Alive"
-        elif self.lasting:
-            self.lasting = "Connection" not in headers or headers["Connection"].lower() != "close"
 
     def write(self, chunk: bytes) -> asyncio.Future[None]:
         return self._written(self._framed(chunk))

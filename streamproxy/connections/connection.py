@@ -18,7 +18,7 @@ from tornado.httputil import HTTPInputError, HTTPMessageDelegate
 from streamproxy.connections import bounds
 from streamproxy.connections.answer import Answer
 from streamproxy.connections.chunks import Chunks
-from streamproxy.connections.head import END, parse
+from streamproxy.connections.head import end_of_head, parse
 from streamproxy.connections.occupancy import Occupancy
 from streamproxy.connections.origin import Peer
 from streamproxy.connections.outbox import Outbox
@@ -47,8 +47,8 @@ class Connection(asyncio.Protocol):
     """Between ``connection_made`` and ``connection_lost`` it is one of its server's connections."""
 
     __slots__ = (
-        *("_advancing", "_answer", "_body", "_delegate", "_due", "_gate", "_home", "_loop", "_opening", "_outgoing"),
-        *("_paused", "_searched", "_slow", "_timer", "_transport", "_unread", "_written"),
+        *("_advancing", "_answer", "_body", "_delegate", "_due", "_flushed", "_gate", "_home", "_loop", "_opening"),
+        *("_outgoing", "_paused", "_searched", "_slow", "_timer", "_transport", "_unread"),
         *("behind", "closed", "done", "peer"),
     )
 
@@ -61,7 +61,7 @@ class Connection(asyncio.Protocol):
         self._home = home
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
-        self._written = 0
+        self._flushed = 0
         # Of this turn of the loop, sent at its end.
         self._outgoing = b""
         # Read from the socket and not looked at.
@@ -168,18 +168,17 @@ class Connection(asyncio.Protocol):
         unread = self._unread
         if not unread or self.behind is not None:
             return False
-        found = END.search(unread, self._searched)
-        end = len(unread) if found is None else found.end()
-        if end > bounds.MAX_HEADER_SIZE:
+        end = end_of_head(unread, self._searched)
+        if (end or len(unread)) > bounds.MAX_HEADER_SIZE:
             self.abort()
             return False
-        if found is None:
-            self._searched = max(0, end - 2)
+        if not end:
+            self._searched = max(0, len(unread) - 2)
             return False
         self._searched, self._unread = 0, unread[end:]
         head = parse(unread[:end])
         answer = Answer(self, head)
-        request = make_request(head, head.headers, answer)
+        request = make_request(head, None, answer)
         self._home.occupancy.begin(self)
         self._due = _NEVER
         self._answer = answer
@@ -263,35 +262,29 @@ class Connection(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         if self.closed:
             return
-        size = len(data)
-        self._written += size
         if self._outgoing:
             self._outgoing += data
-            size = len(self._outgoing)
         else:
             self._outgoing = data
             self._home.outbox.add(self)
-        if size > bounds.MOST_TOGETHER:
+        if len(self._outgoing) > bounds.MOST_TOGETHER:
             self.flush()
 
     def flush(self) -> None:
         """Send what was written in this turn of the loop."""
         data, self._outgoing = self._outgoing, b""
         if data and not self.closed:
+            self._flushed += len(data)
             self._transport.write(data)
 
     def writing(self) -> bool:
         """Whether something waits that the socket has not taken."""
-        return not self.closed and self._unsent > 0
+        return not self.closed and (bool(self._outgoing) or self._transport.get_write_buffer_size() > 0)
 
     @property
     def taken(self) -> int:
         """Bytes that the socket has taken."""
-        return self._written - self._unsent
-
-    @property
-    def _unsent(self) -> int:
-        return len(self._outgoing) + self._transport.get_write_buffer_size()
+        return self._flushed - self._transport.get_write_buffer_size()
 
     def _caught_up(self) -> None:
         behind, self.behind = self.behind, None

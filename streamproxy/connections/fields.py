@@ -53,6 +53,11 @@ class Fields(HTTPHeaders):
         return [(name, value) for name, values in self._as_list.items() for value in values]
 
 
+def values_of(headers: HTTPHeaders) -> dict[str, list[str]]:
+    """The values of *headers* by their names, in a dictionary of the caller's own; the lists are not."""
+    return dict(headers._as_list if type(headers) is Fields else ((name, headers.get_list(name)) for name in headers))
+
+
 def _known() -> bool:
     return vars(HTTPHeaders()).keys() == {"_as_list", "_combined_cache"}
 

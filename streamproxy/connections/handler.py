@@ -56,7 +56,7 @@ class LeanHandler(RequestHandler):
 
     def __init__(self, application: Application, request: HTTPServerRequest, **kwargs: Any) -> None:
         connection = request.connection
-        if not isinstance(connection, Answer) or not self.lean:
+        if type(connection) is not Answer or not self.lean:
             super().__init__(application, request, **kwargs)
             self._initialized = True
             self.set_default_headers()

@@ -8,35 +8,41 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import httptools
+import msgspec
 from tornado.httputil import HTTPHeaders, HTTPInputError, RequestStartLine
 
 from streamproxy.connections.fields import fields_of, spelled
 
-# The end of a head; where it ends without a CR llhttp refuses it.
-END = re.compile(rb"\n\r?\n")
+# The end of a head; where a line ends without a CR llhttp refuses it.
+_END = re.compile(rb"\n\r?\n")
 _LINE = re.compile(rb"(?:\r?\n)*([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21-\x7e\x80-\xff]+) HTTP/1\.([01])\r\n")
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _VERSIONS = {b"0": "HTTP/1.0", b"1": "HTTP/1.1"}
 
 
-@dataclass(slots=True)
-class Head:
-    """*length* is None for a body in chunks, 0 for none; *lasting*: the connection outlives the answer.
+class Head(msgspec.Struct, dict=True):
+    """*fields*: each name, spelled as Tornado does, with its value, or its values joined with commas.
 
-    *waits*: the client sends the body when it was told to.
+    *length* is None for a body in chunks, 0 for none; *lasting*: the connection outlives the answer; *waits*: the
+    client sends the body when it was told to. *each*: the fields one by one, where a name has several values.
     """
 
     method: str
     path: str
     version: str
-    headers: HTTPHeaders
+    fields: dict[str, str]
     length: int | None
     lasting: bool
     waits: bool
+    each: HTTPHeaders | None
+
+    @cached_property
+    def headers(self) -> HTTPHeaders:
+        """The fields as Tornado knows them. Ours are content with *fields*: making these costs as much as reading."""
+        return fields_of(self.fields) if self.each is None else self.each
 
     @property
     def line(self) -> RequestStartLine:
@@ -75,6 +81,15 @@ class _Each:
             self.headers[key] = text
 
 
+def end_of_head(data: bytes, start: int) -> int:
+    """Behind the first head in *data*, whose end does not begin before *start*; 0 where there is no whole one."""
+    end = data.find(b"\r\n\r\n", start)
+    if end >= 0:
+        return end + 4
+    found = _END.search(data, start)
+    return 0 if found is None else found.end()
+
+
 def parse(data: bytes) -> Head:
     """*data* is a whole head, its empty line included. HTTPInputError for what is none."""
     line = _LINE.match(data)
@@ -84,35 +99,36 @@ def parse(data: bytes) -> Head:
     # Of the lines that are neither the first nor the last; with empty ones in front it is too many.
     count = data.count(b"\n") - 2
     try:
-        fields = _fields(data, count)
+        fields, each = _fields(data, count)
     except httptools.HttpParserInvalidMethodError:
         # llhttp knows the registered methods only. Whether one is answered is the application's to say.
-        fields = _fields(b"GET" + data[line.end(1) :], count)
+        fields, each = _fields(b"GET" + data[line.end(1) :], count)
     version = _VERSIONS[minor]
     length = _length(fields)
     return Head(
         method=_name_of_method(method),
         path=target.decode("latin-1"),
         version=version,
-        headers=fields if isinstance(fields, HTTPHeaders) else fields_of(fields),
+        fields=fields,
         length=length,
-        lasting=_lasting(method, version, fields, length),
+        lasting=(version == "HTTP/1.1" and "Connection" not in fields) or _lasting(method, version, fields, length),
         waits="Expect" in fields and fields["Expect"] == "100-continue",
+        each=each,
     )
 
 
-def _fields(data: bytes, count: int) -> dict[str, str] | HTTPHeaders:
-    """The fields of a head that has at most *count* lines of them, as a plain dictionary where that says all."""
+def _fields(data: bytes, count: int) -> tuple[dict[str, str], HTTPHeaders | None]:
+    """``Head.fields`` and ``Head.each`` of a head that has at most *count* lines of them."""
     once = _Once()
     _read(data, once)
     text = b"\n".join((*once.fields.values(), b"")).decode("latin-1")
     fields = dict(zip(map(_name, once.fields), text.split("\n"), strict=False))
     if len(fields) == count and " \n" not in text and "\t\n" not in text:
-        return fields
+        return fields, None
     # A name may have come twice, or there is white space to cut.
     each = _Each()
     _read(data, each)
-    return each.headers
+    return dict(each.headers), each.headers
 
 
 def _read(data: bytes, into: _Once | _Each) -> None:

@@ -21,27 +21,31 @@ class Occupancy(Generic[C]):
     def __init__(self, close: Callable[[C], None], *, left: Callable[[], None] = lambda: None) -> None:
         self._close = close
         self._left = left
-        self._busy: set[C] = set()
-        self._idle_since: dict[C, float] = {}
+        # Each open connection; since when it waits for a request, None while one is under way.
+        self._idle_since: dict[C, float | None] = {}
+        self._busy = 0
         # Of whoever waits until none is busy, and until there is none.
         self._idle: asyncio.Event | None = None
         self._empty: asyncio.Event | None = None
 
     def begin(self, connection: C) -> None:
-        """A request has come."""
-        self._busy.add(connection)
+        """A request has come, where none was under way; it means nothing for a connection that is gone."""
+        if connection in self._idle_since and self._idle_since[connection] is not None:
+            self._idle_since[connection] = None
+            self._busy += 1
 
     def rest(self, connection: C, now: float) -> None:
         """It is new, or its request is over."""
+        if connection in self._idle_since and self._idle_since[connection] is None:
+            self._busy -= 1
         self._idle_since[connection] = now
-        self._busy.discard(connection)
         if self._idle is not None and not self._busy:
             self._idle.set()
 
     def forget(self, connection: C) -> None:
         """It is closed."""
-        self._idle_since.pop(connection, None)
-        self._busy.discard(connection)
+        if self._idle_since.pop(connection, 0.0) is None:
+            self._busy -= 1
         if self._idle is not None and not self._busy:
             self._idle.set()
         if self._empty is not None and not self._idle_since:
@@ -56,7 +60,7 @@ class Occupancy(Generic[C]):
     @property
     def busy(self) -> int:
         """Connections with a request under way."""
-        return len(self._busy)
+        return self._busy
 
     @property
     def all(self) -> list[C]:
@@ -82,7 +86,7 @@ class Occupancy(Generic[C]):
     def _close_idle(self, now: float) -> bool:
         """Close the connections that have been idle for LINGER_SECONDS; whether others are left."""
         for connection, since in [*self._idle_since.items()]:
-            if connection not in self._busy and now - since >= LINGER_SECONDS:
+            if since is not None and now - since >= LINGER_SECONDS:
                 self._close(connection)
         return bool(self._idle_since)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 from functools import cached_property, lru_cache
 
 from tornado.httputil import (
@@ -29,13 +30,17 @@ from streamproxy.connections.head import Head
 _HOST = re.compile(r"(?:[\[\]:A-Za-z0-9\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2})*")
 
 
-def make_request(line: RequestStartLine | Head, headers: HTTPHeaders, connection: HTTPConnection) -> HTTPServerRequest:
-    """*connection* has a ``context``. HTTPInputError for a host, or none, that HTTP/1.1 does not allow, or for a query
-    that cannot be read.
+def make_request(
+    line: RequestStartLine | Head, headers: HTTPHeaders | None, connection: HTTPConnection
+) -> HTTPServerRequest:
+    """*connection* has a ``context``; without *headers* they are those of *line*, a Head.
+
+    HTTPInputError for a host, or none, that HTTP/1.1 does not allow, or for a query that cannot be read.
     """
     if "?" in line.path or not _KNOWN:
         start_line = RequestStartLine(line.method, line.path, line.version)
-        return HTTPServerRequest(start_line=start_line, headers=headers, connection=connection)
+        known = line.headers if headers is None and isinstance(line, Head) else headers
+        return HTTPServerRequest(start_line=start_line, headers=known, connection=connection)
     return LeanRequest(line, headers, connection)
 
 
@@ -47,15 +52,24 @@ class LeanRequest(HTTPServerRequest):
     server_connection = None
     _finish_time = None
 
-    def __init__(self, line: RequestStartLine | Head, headers: HTTPHeaders, connection: HTTPConnection | None) -> None:
+    def __init__(
+        self, line: RequestStartLine | Head, headers: HTTPHeaders | None, connection: HTTPConnection | None
+    ) -> None:
         self.method = line.method
         self.uri = self.path = line.path
         self.version = line.version
-        self.headers = headers
         self.connection = connection
-        host = headers.get("Host")
+        if headers is not None:
+            self.headers = headers
+        fields: Mapping[str, str] = headers if headers is not None else line.fields  # type: ignore[union-attr]
+        host = fields.get("Host")
         self.host = _checked(host) if host is not None else _nobodys(line.version)
         self._start_time = time.time()
+
+    @cached_property
+    def headers(self) -> HTTPHeaders:  # type: ignore[override]
+        headers: HTTPHeaders = self.connection.head.headers  # type: ignore[union-attr]
+        return headers
 
     @cached_property
     def remote_ip(self) -> str:  # type: ignore[override]

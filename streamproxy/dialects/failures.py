@@ -16,7 +16,7 @@ from streamproxy.dialects.retryafter import retry_after
 from streamproxy.dialects.words import Words, read_words
 from streamproxy.domain.keypool import KeyState, Verdict
 from streamproxy.errors import RateLimitError, UpstreamError, UpstreamKeyError, UpstreamRejectedError
-from streamproxy.log import redact
+from streamproxy.redaction import redact
 
 # Where the provider names no time: long enough to let a burst pass, short enough to lose little.
 COOL_DOWN = 5.0

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from streamproxy.log import redact
+from streamproxy.redaction import redact
 
 # Such as context_length_exceeded, invalid_request_error, messages.[0].content[1].image_url.
 _NAME = re.compile(r"[A-Za-z0-9_.:/\[\]-]{1,128}")

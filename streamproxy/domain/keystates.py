@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from streamproxy.domain.keypool import HEALTHY, KeyState, KeyStatus, Verdict
-from streamproxy.log import redact
+from streamproxy.redaction import redact
 
 Rule: TypeAlias = Callable[[KeyStatus], KeyStatus]
 

@@ -52,7 +52,10 @@ class AnsweringHandler(BaseHandler):
             stream_id=stream_id,
             endpoint=endpoint,
             session_id=None if session_id is None else checked_session_id(session_id),
-            trace=self.environment.tracer.request(name, self.request.headers, attributes),
+            # Without that one there is no trace to join.
+            trace=self.environment.tracer.request(
+                name, self.request.headers if "Traceparent" in self.sent else {}, attributes
+            ),
             policy=policy,
         )
 

@@ -54,17 +54,19 @@ class BaseHandler(LeanHandler):
 
     public: ClassVar[bool] = False
     principal: Principal
+    logged = False
+    _body: bytes | bytearray = b""
+    _body_too_large = False
+    _listening: Listening | None = None
 
     def initialize(self, environment: Environment) -> None:
         self.environment = environment
         self.client: Client = self.answer or self._client()
+        # The request's fields by their names, spelled like X-Session-Id.
+        self.sent: Mapping[str, str] = self.answer.head.fields if self.answer else self.request.headers
         self.request_id = f"req_{token(12)}"
         self.began = time.monotonic()
         self.log_fields: dict[str, object] = {}
-        self._body: bytes | bytearray = b""
-        self._body_too_large = False
-        self._listening: Listening | None = None
-        self.logged = False
 
     def _client(self) -> Client:
         connection = self.request.connection
@@ -98,7 +100,7 @@ class BaseHandler(LeanHandler):
     async def admit(self) -> None:
         """Whatever may refuse the request before its body is looked at."""
         if not self.public:
-            self.principal = await self.environment.authenticate(self.request)
+            self.principal = await self.environment.authenticate(self.request, self.sent)
 
     @staticmethod
     async def _refuse(refusal: StreamProxyError, *_: str, **__: str) -> None:
@@ -126,13 +128,13 @@ class BaseHandler(LeanHandler):
     @property
     def body_kind(self) -> str:
         """The media type that the body is announced as, in lower case, without parameters; empty for none."""
-        return self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        return self.sent.get("Content-Type", "").partition(";")[0].strip().lower()
 
     @property
     def json_body(self) -> bytes:
         """The request's body; RequestTooLargeError over the bound, UnsupportedMediaTypeError for a form or file."""
         body = self.body
-        if self.request.headers.get("Content-Type") != "application/json":
+        if "Content-Type" not in self.sent or self.sent["Content-Type"] != "application/json":
             kind = self.body_kind
             if kind and kind != "application/json" and not kind.endswith("+json"):
                 raise UnsupportedMediaTypeError("Send the body as application/json.")
@@ -155,7 +157,7 @@ class BaseHandler(LeanHandler):
     # -- the answer -----------------------------------------------------------------------------------
 
     def own_fields(self) -> Mapping[str, str]:
-        return {"X-Request-Id": self.request_id, **ALWAYS, **self.environment.cors.answer(self.request.headers)}
+        return {"X-Request-Id": self.request_id, **ALWAYS, **self.environment.cors.answer(self.sent)}
 
     def compute_etag(self) -> None:
         """No answer of ours is worth hashing: they are all their own."""
@@ -225,18 +227,16 @@ class BaseHandler(LeanHandler):
         if self.logged:
             return
         self.logged = True
-        status = CLIENT_CLOSED_REQUEST if self.client_left else self.get_status()
-        principal: Principal | None = getattr(self, "principal", None)
-        fields = {
+        said = {
             "request_id": self.request_id,
             "method": self.request.method,
             "path": self.request.path,
-            "status": status,
+            "status": CLIENT_CLOSED_REQUEST if self.client_left else self._status_code,
             "ms": int((time.monotonic() - self.began) * 1000),
-            "principal": principal.id if principal else None,
+            "principal": self.principal.id if hasattr(self, "principal") else None,
             **self.log_fields,
         }
-        access_line(access, fields)
+        access_line(access, said)
 
 
 class NotFoundHandler(BaseHandler):

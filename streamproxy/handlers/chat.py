@@ -24,12 +24,13 @@ class ChatCompletionsHandler(AnsweringHandler):
 
     def post(self) -> Awaitable[None]:
         request = parse_request(self.json_body)
-        session_id = self.request.headers.get("X-Session-Id")
+        sent = self.sent
+        session_id = sent.get("X-Session-Id")
         order = self.order(request, endpoint="/v1/chat/completions", session_id=session_id)
         self.rendering = rendering(self, order.stream_id) if self.request.query else None
         if self.rendering is not None and not request.stream:
             raise BadRequestError('A format is for "stream": true.', param="stream")
-        if request.stream and self.request.headers.get("X-Resumable") == "1":
+        if request.stream and "X-Resumable" in sent and sent["X-Resumable"] == "1":
             return self._resumable(order)
         return self.relay(order)
 

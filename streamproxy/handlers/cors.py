@@ -52,10 +52,11 @@ class Cors:
         if "*" in self._origins:
             self._answers, self._others = {}, _allowing("*")
 
-    def answer(self, headers: HTTPHeaders) -> Mapping[str, str]:
-        """Fields for any answer, errors and streams included."""
-        origin = headers.get("Origin") if self._answers else None
-        return self._others if origin is None else self._answers.get(origin, self._others)
+    def answer(self, sent: Mapping[str, str]) -> Mapping[str, str]:
+        """Fields for any answer, errors and streams included, to a request with the fields *sent*."""
+        if not self._answers or "Origin" not in sent:
+            return self._others
+        return self._answers.get(sent["Origin"], self._others)
 
     def preflight(self, headers: HTTPHeaders) -> Mapping[str, str]:
         """Further fields for the answer to OPTIONS."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
@@ -71,11 +71,10 @@ class Environment:
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     old_proxy: OldProxyCheck = field(default_factory=OldProxyCheck)
 
-    async def authenticate(self, request: HTTPServerRequest) -> Principal:
-        """The principal of *request*; AuthenticationError when there is none."""
-        headers = request.headers
-        cookie = self._cookie(request) if "Cookie" in headers else None
-        return await self.auth.authenticate(headers.get("Authorization"), cookie=cookie)
+    def authenticate(self, request: HTTPServerRequest, sent: Mapping[str, str]) -> Awaitable[Principal]:
+        """The principal of *request*, which has the fields *sent*; AuthenticationError when there is none."""
+        cookie = self._cookie(request) if "Cookie" in sent else None
+        return self.auth.authenticate(sent.get("Authorization"), cookie=cookie)
 
     def _cookie(self, request: HTTPServerRequest) -> str | None:
         cookies = request.cookies

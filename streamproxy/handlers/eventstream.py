@@ -96,13 +96,16 @@ class EventStream:
         """Write whole events; a future while the socket takes no more: until it is done, write nothing else."""
         if self._render is not None:
             frames = self._render(frames)
-        return self._write(frames) if frames else None
-
-    def _write(self, data: bytes) -> asyncio.Future[None] | None:
+        if not frames:
+            return None
+        if not self.opened:
+            return self._open(frames)
         self._wrote = self._loop.time()
-        if self.opened:
-            self._pending = self._client.send(data)
-            return self._pending
+        self._pending = self._client.send(frames)
+        return self._pending
+
+    def _open(self, data: bytes) -> asyncio.Future[None] | None:
+        self._wrote = self._loop.time()
         self.opened = True
         self._handler.set_headers({**FIELDS, **self._fields()})
         self._pending = self._handler.open(data)
@@ -125,8 +128,11 @@ class EventStream:
                 # An event may open it at once: from then on silence must not last longer than a heartbeat.
                 self._timer = self._loop.call_at(min(self._opens, now + self._heartbeat), self._tick)
                 return
-            if not self.opened or now - self._wrote >= self._heartbeat:
-                self._write(HEARTBEAT)
+            if not self.opened:
+                self._open(HEARTBEAT)
+            elif now - self._wrote >= self._heartbeat:
+                self._wrote = now
+                self._pending = self._client.send(HEARTBEAT)
             self._timer = self._loop.call_at(max(self._wrote + self._heartbeat, now + 0.01), self._tick)
             return
         if self._client.taken != self._taken:

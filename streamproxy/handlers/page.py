@@ -37,9 +37,9 @@ class PageHandler(BaseHandler):
         self.write(files[name])
 
     async def _welcome_guest(self) -> None:
-        environment, request = self.environment, self.request
+        environment = self.environment
         try:
-            await environment.authenticate(request)
+            await environment.authenticate(self.request, self.sent)
         except AuthenticationError:
             set_page_cookie(self, await environment.auth.issue_guest())
 

@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from streamproxy.errors import ConfigurationError
-from streamproxy.log import MASK, redact
+from streamproxy.redaction import MASK, redact
 from streamproxy.settings.names import FIELDS, UPSTREAMS, field_at, holds_secret, nearest, variable
 from streamproxy.settings.texts import text_of
 from streamproxy.settings.upstreams import UpstreamEntry

@@ -20,7 +20,7 @@ from streamproxy.dialects import DIALECTS
 from streamproxy.domain.limits import parse_limits
 from streamproxy.domain.money import parse_price
 from streamproxy.errors import ConfigurationError
-from streamproxy.log import redact
+from streamproxy.redaction import redact
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from streamproxy.log import redact
+from streamproxy.redaction import redact
 from streamproxy.settings.faults import as_error, faults_of
 from streamproxy.settings.model import Settings
 from streamproxy.settings.names import CONFIG_VARIABLE, FIELDS, UPSTREAMS

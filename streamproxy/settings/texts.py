@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from streamproxy.log import MASK
+from streamproxy.redaction import MASK
 
 
 def text_of(value: Any) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from tornado.httputil import HTTPHeaders, HTTPInputError
 
 from streamproxy.connections import fields
-from streamproxy.connections.fields import Fields, fields_of, spelled
+from streamproxy.connections.fields import Fields, fields_of, spelled, values_of
 
 SAID = {"content-TYPE": "text/plain", "X-Session-Id": "", "etag": '"x"', "X": "a,b"}
 
@@ -44,6 +46,16 @@ def test_no_two_share_what_they_were_made_of() -> None:
     one["X"] = "b"
     one.add("X", "c")
     assert (other.get("X"), said) == ("a", {"X": "a"})
+
+
+@pytest.mark.parametrize("make", [fields_of, HTTPHeaders])
+def test_values_are_told_by_name_in_a_dictionary_of_ones_own(make: Callable[[dict[str, str]], HTTPHeaders]) -> None:
+    headers = make(SAID)
+    headers.add("X", "c")
+    found = values_of(headers)
+    assert found == {"Content-Type": ["text/plain"], "X-Session-Id": [""], "Etag": ['"x"'], "X": ["a,b", "c"]}
+    found["X"] = ["d"]
+    assert headers["X"] == "a,b,c"
 
 
 def test_names_are_spelled_as_tornado_does() -> None:

@@ -6,7 +6,7 @@ import pytest
 from tornado.httputil import HTTPHeaders, HTTPInputError
 
 from streamproxy.connections import head
-from streamproxy.connections.head import parse
+from streamproxy.connections.head import end_of_head, parse
 
 USUAL = [
     [b"Host: x"],
@@ -41,6 +41,12 @@ def test_a_usual_head_says_what_its_fields_say(fields: list[bytes], monkeypatch:
     assert vars(parse(written(fields)).headers) == expected
 
 
+@pytest.mark.parametrize("fields", [*USUAL, *OTHER])
+def test_one_dictionary_says_what_tornados_fields_say(fields: list[bytes]) -> None:
+    found = parse(written(fields))
+    assert found.fields == dict(found.headers) == dict(each(fields))
+
+
 @pytest.mark.parametrize("fields", OTHER)
 def test_so_does_any_other(fields: list[bytes]) -> None:
     found, expected = parse(written(fields)).headers, each(fields)
@@ -67,6 +73,24 @@ def test_so_does_any_other(fields: list[bytes]) -> None:
 def test_what_parsers_disagree_about_is_refused(fields: list[bytes]) -> None:
     with pytest.raises(HTTPInputError):
         parse(written([b"Host: x", *fields]))
+
+
+@pytest.mark.parametrize("end", [b"\r\n\r\n", b"\n\r\n", b"\n\n", b"\r\n\n"])
+def test_the_end_of_a_head_is_found_in_however_many_pieces_it_comes(end: bytes) -> None:
+    data = b"GET / HTTP/1.1\r\nHost: x" + end
+    for size in range(len(data)):
+        assert end_of_head(data[:size], 0) == 0
+        assert end_of_head(data, max(0, size - 2)) == len(data)
+    assert end_of_head(data + b"body", 0) == len(data)
+
+
+@pytest.mark.parametrize("end", [b"\n\r\n", b"\n\n", b"\r\n\n"])
+@pytest.mark.parametrize("behind", [b"", b"GET /b HTTP/1.1\r\nHost: x\r\n\r\n", b"A: b\r\n\r\n", b"\r\n\r\n"])
+def test_one_that_ends_without_a_cr_is_refused_whatever_follows(end: bytes, behind: bytes) -> None:
+    """No other head, and no body, can be hidden behind it."""
+    data = b"GET /a HTTP/1.1\r\nHost: x" + end + behind
+    with pytest.raises(HTTPInputError):
+        parse(data[: end_of_head(data, 0)])
 
 
 @pytest.mark.parametrize("fields", [[b"Host: x", b"Host: y"], [b"Host: x", b"host: y"]])

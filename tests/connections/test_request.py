@@ -75,4 +75,13 @@ def test_what_an_answer_says_of_its_request_is_of_that_request() -> None:
     class Line:
         peer = Peer(("1.2.3.4", 5), "1.2.3.4", ())
 
-    assert Answer(Line(), head).context.remote_ip == "9.9.9.9"  # type: ignore[arg-type]
+    answer = Answer(Line(), head)  # type: ignore[arg-type]
+    assert answer.context.remote_ip == "9.9.9.9"
+    asked = make_request(head, None, answer)
+    assert isinstance(asked, LeanRequest)
+    assert (asked.host, asked.headers["x-real-IP"], asked.remote_ip) == ("x", "9.9.9.9", "9.9.9.9")
+
+
+def test_what_is_tornados_has_the_fields_of_its_head() -> None:
+    head = parse(b"GET /?a=b HTTP/1.1\r\nHost: x\r\nX-Other: 1\r\n\r\n")
+    assert make_request(head, None, Context()).headers["X-Other"] == "1"  # type: ignore[arg-type]

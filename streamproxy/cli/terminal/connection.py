@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 import aiohttp
 import click
 
-from streamproxy.log import redact
+from streamproxy.redaction import redact
 from streamproxy.wire.sse import Decoder, Event
 
 # Heartbeats come every 10 s; a connection that is silent for so long is dead.
