@@ -3,14 +3,15 @@
 A session is a system message and a list of turns. A turn is what one request added: the new
 messages and the answer, together or not at all. The rules here are pure; stores keep the values.
 
-The values are Structs and no dataclasses: msgspec makes, compares and hashes them in C, and a request with a
-session makes one for each of its turns.
+The values are Structs and no dataclasses: msgspec makes, compares and hashes them in C. The turns of a store are not
+even made where all of them are sent again as they are (``KeptTurns``, ``truncation.whole``).
 """
 
 from __future__ import annotations
 
 import re
-from typing import TypeAlias
+from collections.abc import Sequence
+from typing import Any, TypeAlias, overload
 
 import msgspec
 
@@ -38,11 +39,57 @@ class Turn(msgspec.Struct, frozen=True):
     tokens: int
 
 
+_TURNS = msgspec.json.Decoder(tuple[tuple[dict[str, Any], ...], ...])
+
+
+class KeptTurns(Sequence[Turn]):
+    """Turns as a store keeps them, oldest first: made only when somebody asks for one.
+
+    Of each its id, its *sizes* in tokens, and what was said in it *spelled* as a JSON array of messages. DecodeError
+    from whoever asks for a turn where that is none.
+    """
+
+    __slots__ = ("_ids", "_turns", "sizes", "spelled")
+
+    def __init__(self, ids: Sequence[bytes], sizes: Sequence[int], spelled: Sequence[bytes]) -> None:
+        self._ids = ids
+        self.sizes = sizes
+        self.spelled = spelled
+        self._turns: tuple[Turn, ...] | None = None
+
+    @property
+    def _made(self) -> tuple[Turn, ...]:
+        if self._turns is None:
+            said = _TURNS.decode(b"[%b]" % b",".join(self.spelled))
+            self._turns = tuple(map(Turn, map(bytes.decode, self._ids), said, self.sizes))
+        return self._turns
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    @overload
+    def __getitem__(self, index: int) -> Turn: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Turn]: ...
+    def __getitem__(self, index: int | slice) -> Turn | Sequence[Turn]:
+        return self._made[index]
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, KeptTurns):
+            return self._made == other._made
+        return self._made == other
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<KeptTurns: {len(self._ids)}>"
+
+
 class Context(msgspec.Struct, frozen=True):
     """A session's content. *turns* is oldest first; *expires_at* is in epoch seconds, 0 when new."""
 
     system: Message | None = None
-    turns: tuple[Turn, ...] = ()
+    turns: Sequence[Turn] = ()
     expires_at: float = 0.0
 
 

@@ -14,9 +14,10 @@ from typing import Any
 
 import msgspec
 
-from streamproxy.domain.sessions import SYSTEM_ROLES, Context, Message, Turn
+from streamproxy.domain.sessions import SYSTEM_ROLES, Context, KeptTurns, Message, Turn
 from streamproxy.domain.tokens import TOKENS_FOR_REPLY, TokenCounter, count_message
 from streamproxy.errors import ContextLengthError
+from streamproxy.wire.chat import SpelledMessages
 
 _tokens_of, _messages_of = attrgetter("tokens"), attrgetter("messages")
 _role_of = methodcaller("get", "role")
@@ -25,13 +26,17 @@ RESULT_ROLES = frozenset({"tool", "function"})
 LEAST_TOKENS = 16
 
 
+# As JSON spells them where a message has one of them.
+_RESULT_WORDS = tuple(b'"%b"' % role.encode() for role in sorted(RESULT_ROLES))
+
+
 class Fitted(msgspec.Struct, frozen=True):
     """A prompt that fits. *left_out* counts messages left out plus texts whose middle was cut.
 
     *tokens* is its whole size, the priming of the reply included.
     """
 
-    messages: tuple[Message, ...]
+    messages: Sequence[Message]
     left_out: int
     tokens: int
 
@@ -58,17 +63,25 @@ def whole(
     *system* is the one that counts. *tokens* is the size of it and of *new*.
     """
     turns = context.turns
-    sizes = [*map(_tokens_of, turns)]
+    kept = turns if isinstance(turns, KeptTurns) else None
+    sizes = [*map(_tokens_of, turns)] if kept is None else kept.sizes
     earlier = sum(sizes)
     tokens += TOKENS_FOR_REPLY + earlier
     if tokens > budget or earlier > context_budget or 0 in sizes:
         return None
-    oldest = turns[0].messages[:1] if turns else ()
+    oldest = turns[0].messages[:1] if turns and _may_answer_call(kept) else ()
     if not RESULT_ROLES.isdisjoint(map(_role_of, (*oldest, *new[:1]))):
         # They answer a call that is no longer there, or that belongs to what is new.
         return None
-    messages = chain.from_iterable(map(_messages_of, turns))
-    return Fitted((*messages, *new) if system is None else (system, *messages, *new), 0, tokens)
+    head = () if system is None else (system,)
+    if kept is not None:
+        return Fitted(SpelledMessages(head, kept.spelled, new), 0, tokens)
+    return Fitted((*head, *chain.from_iterable(map(_messages_of, turns)), *new), 0, tokens)
+
+
+def _may_answer_call(kept: KeptTurns | None) -> bool:
+    """False where the oldest turn begins with no result of a tool, as its JSON shows without being read."""
+    return kept is None or any(word in kept.spelled[0] for word in _RESULT_WORDS)
 
 
 def fit(

@@ -59,7 +59,7 @@ class Prompt(msgspec.Struct, frozen=True):
     is the size of *messages* as a prompt, *said_tokens* that of *said* as a part of one; None where nobody has counted.
     """
 
-    messages: tuple[Message, ...]
+    messages: Sequence[Message]
     said: tuple[Message, ...]
     system: Message | None = None
     left_out: int = 0

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from streamproxy.domain.sessions import EMPTY, Context, Message, Turn
+from streamproxy.domain.sessions import EMPTY, Context, KeptTurns, Message, Turn
 from streamproxy.domain.tokens import TOKENS_FOR_REPLY, count_message, count_messages
 from streamproxy.domain.truncation import LEAST_TOKENS, Fitted, fit, whole
 from streamproxy.errors import ContextLengthError
@@ -54,6 +55,12 @@ def size(messages: Sequence[Message]) -> int:
 
 def turn(name: str, *messages: Message) -> Turn:
     return Turn(name, messages, size(messages))
+
+
+def as_kept(turns: Sequence[Turn]) -> KeptTurns:
+    """As a store has them."""
+    ids, sizes = [t.id.encode() for t in turns], [t.tokens for t in turns]
+    return KeptTurns(ids, sizes, [msgspec.json.encode(t.messages) for t in turns])
 
 
 def turns(count: int, length: int = 42) -> tuple[Turn, ...]:
@@ -306,11 +313,28 @@ def test_what_the_sum_says_fits_is_what_the_closer_look_makes_of_it(
 ) -> None:
     """Also where a call is gone, where the newest answers one, and where a turn's size is not known."""
     unsized = (Turn(t.id, t.messages, t.tokens if int(t.id) != unknown else 0) for t in context.turns)
-    for turns in (context.turns, context.turns[1:], tuple(unsized)):
+    for turns in (tuple(context.turns), tuple(context.turns[1:]), tuple(unsized)):
         some = Context(context.system, turns)
         tokens = size([*([context.system] if context.system else []), *new])
-        at_once = whole(some, new, system=context.system, tokens=tokens, budget=budget, context_budget=context_budget)
+        bounds: dict[str, Any] = {"system": context.system, "tokens": tokens, "budget": budget}
+        bounds |= {"context_budget": context_budget}
+        at_once = whole(some, new, **bounds)
         assert at_once in (None, try_fit(some, new, budget, context_budget))
+        # The same as a store keeps it, which is not read for it.
+        unread = Context(context.system, as_kept(turns) if turns else ())
+        assert whole(unread, new, **bounds) == at_once
+        assert (unread.turns, try_fit(unread, new, budget, context_budget)) == (
+            tuple(turns),
+            try_fit(some, new, budget, context_budget),
+        )
+
+
+@pytest.mark.parametrize("said", ["tool", '"tool"', "function", "plain"])
+def test_only_words_of_a_result_make_a_store_s_turn_be_read(said: str) -> None:
+    context = Context(None, as_kept((turn("0", user(said)), turn("1", answer("x")))))
+    prompt = whole(context, [user("?")], system=None, tokens=5, budget=AMPLE, context_budget=AMPLE)
+    assert prompt is not None
+    assert prompt.messages == (user(said), answer("x"), user("?"))
 
 
 @given(conversations(), NEW)

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from streamproxy.domain.sessions import NO_PLACE, Context, Message, Place, Queued, SessionRef, Turn
+from streamproxy.domain.sessions import NO_PLACE, Context, KeptTurns, Message, Place, Queued, SessionRef, Turn
 from streamproxy.errors import SessionBusyError, StoreUnavailableError
 from streamproxy.stores.redis import lock_key, queue_keys, session_keys, turn_keys
 from streamproxy.stores.redis.connect import Call, RedisLink
@@ -30,8 +30,6 @@ MAX_WAITING = 32
 # How long the lock and the queue outlive their last use.
 IDLE_MILLISECONDS = 60_000
 _INSIDE, _FULL = 1, -1
-# The messages of several turns; each is kept as a JSON array.
-_TURNS = msgspec.json.Decoder(tuple[tuple[dict[str, Any], ...], ...])
 
 
 class RedisSessions:
@@ -149,8 +147,8 @@ def _context(expiry: int, turns: Sequence[bytes], flat: Sequence[bytes]) -> Cont
     )
 
 
-def _turns(lines: Sequence[bytes], content: dict[bytes, bytes]) -> tuple[Turn, ...]:
-    """All turns at once, whatever their number: a session of fifty costs a request hardly more than one of two.
+def _turns(lines: Sequence[bytes], content: dict[bytes, bytes]) -> Sequence[Turn]:
+    """All turns at once, unread: a session of fifty costs a request hardly more than one of two.
 
     Without those whose content is gone: its key ran out a millisecond before the list's, or was evicted.
     """
@@ -161,5 +159,4 @@ def _turns(lines: Sequence[bytes], content: dict[bytes, bytes]) -> tuple[Turn, .
     except KeyError:
         there = [line for line, turn_id in zip(lines, ids, strict=True) if b"turn:" + turn_id in content]
         return _turns(there, content) if there else ()
-    decoded = _TURNS.decode(b"[" + b",".join(messages) + b"]")
-    return tuple(map(Turn, map(bytes.decode, ids), decoded, map(int, tokens)))
+    return KeptTurns(ids, [*map(int, tokens)], messages)

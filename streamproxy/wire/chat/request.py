@@ -7,16 +7,14 @@ BadRequestError that names the field at fault: no other exception, no unbounded 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
 
 from streamproxy.errors import BadRequestError
 from streamproxy.wire.body import MAX_MODEL_LENGTH, decoded, integer, model_name, typed
-
-Message: TypeAlias = Mapping[str, Any]
-"""One chat message as JSON: ``{"role": ..., "content": ..., ...}``, unknown fields kept."""
+from streamproxy.wire.chat.messages import Message, SpelledMessages
 
 # A conversation of 256 questions and answers; each message costs a tokenizer call, and windows end long before.
 MAX_MESSAGES: Final = 512
@@ -112,7 +110,8 @@ def encode_request(request: ChatRequest, *, model: str, messages: Sequence[Messa
 
     A stream is asked for its usage when *ask_usage* is set, whatever the client asked.
     """
-    fields = {**request.fields, "model": model, "messages": list(messages)}
+    array = messages.json if isinstance(messages, SpelledMessages) else list(messages)
+    fields = {**request.fields, "model": model, "messages": array}
     if request.stream and ask_usage:
         fields["stream_options"] = {**(request.fields.get("stream_options") or {}), "include_usage": True}
     return msgspec.json.encode(fields)
