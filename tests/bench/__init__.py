@@ -14,5 +14,6 @@ and prints the table; ``make profile`` prints where the time goes. Everything ru
 ``goals``               what must be and what is aimed at
 ``report``              the results as Markdown
 ``profiling``           ``make profile``
+``counting``            ``make calls``; ``inside/`` is what a server loads for it
 ======================  ==============================================================================
 """
