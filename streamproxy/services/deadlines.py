@@ -115,7 +115,7 @@ class AtMost:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.left:
+        if self.left and not self._late:
             return
         self._timer.cancel()
         if self._late and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
