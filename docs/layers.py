@@ -21,6 +21,7 @@ SAID = {
     "domain": "the rules, and the ports",
     "wire": "bytes to values, values to bytes",
     "log": "ground",
+    "redaction": "what nobody is to read",
 }
 WIDTH, ROW, GAP, LEFT = 900, 34, 10, 300
 _STYLE = (
