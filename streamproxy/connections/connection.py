@@ -178,7 +178,7 @@ class Connection(asyncio.Protocol):
         self._searched, self._unread = 0, unread[end:]
         head = parse(unread[:end])
         answer = Answer(self, head)
-        request = make_request(head, None, answer)
+        request = make_request(head, answer)
         self._home.occupancy.begin(self)
         self._due = _NEVER
         self._answer = answer

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
 from functools import cached_property, lru_cache
 
 from tornado.httputil import (
@@ -21,27 +20,22 @@ from tornado.httputil import (
     HTTPHeaders,
     HTTPInputError,
     HTTPServerRequest,
-    RequestStartLine,
     split_host_and_port,
 )
 
-from streamproxy.connections.head import Head
+from streamproxy.connections.head import Head, parse
 
 _HOST = re.compile(r"(?:[\[\]:A-Za-z0-9\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2})*")
 
 
-def make_request(
-    line: RequestStartLine | Head, headers: HTTPHeaders | None, connection: HTTPConnection
-) -> HTTPServerRequest:
-    """*connection* has a ``context``; without *headers* they are those of *line*, a Head.
+def make_request(head: Head, connection: HTTPConnection) -> HTTPServerRequest:
+    """*connection* has a ``context``.
 
     HTTPInputError for a host, or none, that HTTP/1.1 does not allow, or for a query that cannot be read.
     """
-    if "?" in line.path or not _KNOWN:
-        start_line = RequestStartLine(line.method, line.path, line.version)
-        known = line.headers if headers is None and isinstance(line, Head) else headers
-        return HTTPServerRequest(start_line=start_line, headers=known, connection=connection)
-    return LeanRequest(line, headers, connection)
+    if "?" in head.path or not _KNOWN:
+        return HTTPServerRequest(start_line=head.line, headers=head.headers, connection=connection)
+    return LeanRequest(head, connection)
 
 
 class LeanRequest(HTTPServerRequest):
@@ -52,24 +46,19 @@ class LeanRequest(HTTPServerRequest):
     server_connection = None
     _finish_time = None
 
-    def __init__(
-        self, line: RequestStartLine | Head, headers: HTTPHeaders | None, connection: HTTPConnection | None
-    ) -> None:
-        self.method = line.method
-        self.uri = self.path = line.path
-        self.version = line.version
+    def __init__(self, head: Head, connection: HTTPConnection | None) -> None:
+        self.method = head.method
+        self.uri = self.path = head.path
+        self.version = head.version
         self.connection = connection
-        if headers is not None:
-            self.headers = headers
-        fields: Mapping[str, str] = headers if headers is not None else line.fields  # type: ignore[union-attr]
-        host = fields.get("Host")
-        self.host = _checked(host) if host is not None else _nobodys(line.version)
+        self._head = head
+        host = head.fields.get("Host")
+        self.host = _checked(host) if host is not None else _nobodys(head.version)
         self._start_time = time.time()
 
     @cached_property
     def headers(self) -> HTTPHeaders:  # type: ignore[override]
-        headers: HTTPHeaders = self.connection.head.headers  # type: ignore[union-attr]
-        return headers
+        return self._head.headers
 
     @cached_property
     def remote_ip(self) -> str:  # type: ignore[override]
@@ -120,9 +109,9 @@ def _names(request: HTTPServerRequest) -> set[str]:
 
 
 def _known() -> bool:
-    line, headers = RequestStartLine("GET", "/", "HTTP/1.1"), HTTPHeaders({"Host": "x"})
-    own = LeanRequest(line, headers, None)
-    return vars(HTTPServerRequest(start_line=line, headers=headers)).keys() <= _names(own)
+    head = parse(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    theirs = HTTPServerRequest(start_line=head.line, headers=head.headers)
+    return vars(theirs).keys() <= _names(LeanRequest(head, None))
 
 
 _KNOWN = _known()

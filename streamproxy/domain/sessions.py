@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, TypeAlias, overload
+from typing import Any, TypeAlias
 
 import msgspec
 
 from streamproxy.errors import BadRequestError
 from streamproxy.wire import chat
+from streamproxy.wire.unread import Unread
 
 Message: TypeAlias = chat.Message
 
@@ -42,47 +43,26 @@ class Turn(msgspec.Struct, frozen=True):
 _TURNS = msgspec.json.Decoder(tuple[tuple[dict[str, Any], ...], ...])
 
 
-class KeptTurns(Sequence[Turn]):
-    """Turns as a store keeps them, oldest first: made only when somebody asks for one.
+class KeptTurns(Unread[Turn]):
+    """Turns as a store keeps them, oldest first.
 
-    Of each its id, its *sizes* in tokens, and what was said in it *spelled* as a JSON array of messages. DecodeError
-    from whoever asks for a turn where that is none.
+    Of each its id, its *sizes* in tokens, and what was said in it *spelled* as a JSON array of messages.
     """
 
-    __slots__ = ("_ids", "_turns", "sizes", "spelled")
+    __slots__ = ("_ids", "sizes", "spelled")
 
     def __init__(self, ids: Sequence[bytes], sizes: Sequence[int], spelled: Sequence[bytes]) -> None:
+        super().__init__()
         self._ids = ids
         self.sizes = sizes
         self.spelled = spelled
-        self._turns: tuple[Turn, ...] | None = None
-
-    @property
-    def _made(self) -> tuple[Turn, ...]:
-        if self._turns is None:
-            said = _TURNS.decode(b"[%b]" % b",".join(self.spelled))
-            self._turns = tuple(map(Turn, map(bytes.decode, self._ids), said, self.sizes))
-        return self._turns
 
     def __len__(self) -> int:
         return len(self._ids)
 
-    @overload
-    def __getitem__(self, index: int) -> Turn: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Turn]: ...
-    def __getitem__(self, index: int | slice) -> Turn | Sequence[Turn]:
-        return self._made[index]
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, KeptTurns):
-            return self._made == other._made
-        return self._made == other
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return f"<KeptTurns: {len(self._ids)}>"
+    def _read(self) -> Sequence[Turn]:
+        said = _TURNS.decode(b"[%b]" % b",".join(self.spelled))
+        return [*map(Turn, map(bytes.decode, self._ids), said, self.sizes)]
 
 
 class Context(msgspec.Struct, frozen=True):

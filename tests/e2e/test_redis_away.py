@@ -9,13 +9,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from streamproxy.stores.redis import limit_key
 from tests.e2e.conftest import Launch, Speak
 from tests.e2e.facts import until
 from tests.e2e.server import Person, Server
 from tests.e2e.talk import acknowledge, acknowledged, ask, assistant, begin, told, user
 from tests.support.http import Client, Reply
 from tests.support.processes import readiness, wait_until
+from tests.support.redis_server import limit_key
 from tests.support.steps import done, finish, gate, say, usage
 from tests.support.upstream import ScriptedUpstream
 

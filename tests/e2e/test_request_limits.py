@@ -10,11 +10,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from streamproxy.stores.redis import limit_key
 from tests.e2e.conftest import Launch, Speak
 from tests.e2e.server import Person, Server
 from tests.e2e.talk import acknowledge, acknowledged, ask, newest
 from tests.support.http import Reply
+from tests.support.redis_server import limit_key
 from tests.support.steps import Answer, Step, done, drop, error_of, finish, reply, say
 from tests.support.upstream import ScriptedUpstream
 

@@ -14,7 +14,6 @@ from random import Random
 
 import pytest
 
-from streamproxy.stores.redis import limit_key
 from tests.e2e.conftest import Launch, Speak
 from tests.e2e.facts import until
 from tests.e2e.server import Person, Server
@@ -24,6 +23,7 @@ from tests.faults.profile import LONG, amount
 from tests.faults.redisfaults import FAULTS, REFUSES_WRITES
 from tests.support.http import Client, Connection
 from tests.support.processes import readiness
+from tests.support.redis_server import limit_key
 from tests.support.steps import reply
 from tests.support.upstream import ScriptedUpstream
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+from streamproxy.stores.redis import limit_ending
 from tests.support.processes import find_program, stop, wait_until
 
 
@@ -45,3 +46,8 @@ class RedisServer:
     def stop(self) -> None:
         if self._process is not None:
             stop(self._process)
+
+
+def limit_key(scope: str, kind: str, place: str) -> str:
+    """Where the count of one limit stands."""
+    return f"sp:{{{scope}}}{limit_ending(kind, place)}"

@@ -43,13 +43,11 @@ STREAM_BOARD = "sp:{board}:streams"
 KEY_TALLIES = "sp:{keys}:tallies"
 
 
-def limit_key(scope: str, kind: str, place: str) -> str:
-    """The count of one limit: *kind* is ring, cells, requests-day or tokens-day; *place* as listed above."""
-    return f"sp:{{{scope}}}:{kind}:{place}"
-
-
 def limit_ending(kind: str, place: str) -> str:
-    """What the key of one limit ends with, the same in every scope."""
+    """What the key of one limit's count ends with, the same in every scope.
+
+    *kind* is ring, cells, requests-day or tokens-day; *place* as listed above.
+    """
     return f":{kind}:{place}"
 
 
