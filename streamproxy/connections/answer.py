@@ -166,9 +166,9 @@ class Answer(HTTPConnection):
         return not self.finished and self._connection.writing()
 
     def send(self, data: bytes) -> asyncio.Future[None] | None:
-        connection = self._connection
-        if self.finished or connection.closed:
+        if self.finished:
             return None
+        connection = self._connection
         connection.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
         return connection.behind
 

@@ -263,11 +263,13 @@ class Connection(asyncio.Protocol):
         if self.closed:
             return
         if self._outgoing:
-            self._outgoing += data
+            data = self._outgoing + data
+        elif (outbox := self._home.outbox).senders:
+            outbox.senders.append(self)
         else:
-            self._outgoing = data
-            self._home.outbox.add(self)
-        if len(self._outgoing) > bounds.MOST_TOGETHER:
+            outbox.add(self)
+        self._outgoing = data
+        if len(data) > bounds.MOST_TOGETHER:
             self.flush()
 
     def flush(self) -> None:

@@ -22,20 +22,23 @@ class Sender(Protocol):
 
 
 class Outbox:
-    """Who has something to send in this turn of *loop*."""
+    """Who has something to send in this turn of *loop*: they are flushed at its end.
+
+    ``add`` the first of them to ``senders``; any further one may be appended, which is a step less.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.senders: list[Sender] = []
         self._loop = loop
-        self._senders: list[Sender] = []
 
     def add(self, sender: Sender) -> None:
         """*sender* is flushed at the end of the turn."""
-        if not self._senders:
+        if not self.senders:
             self._loop.call_soon(self._flush)
-        self._senders.append(sender)
+        self.senders.append(sender)
 
     def _flush(self) -> None:
-        senders, self._senders = self._senders, []
+        senders, self.senders = self.senders, []
         for sender in senders:
             try:
                 sender.flush()

@@ -7,7 +7,7 @@ unreadable and skipped, a field of the wrong type is as good as absent.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from streamproxy.wire.body import UNREADABLE
@@ -30,16 +30,17 @@ class Transcript:
     """The answer so far: choice 0 of a stream, or of a whole completion."""
 
     __slots__ = (
-        *("_behind", "_calls", "_finish_reason", "_foreseen", "_refusal", "_spelled", "_text", "_unread"),
-        *("_unreadable", "read_bytes", "read_chunks", "read_reasoning", "read_usage"),
+        *("_calls", "_finish_reason", "_foreseen", "_refusal", "_spelled", "_text", "_unread", "_unreadable"),
+        *("add_texts", "read_bytes", "read_chunks", "read_reasoning", "read_usage"),
     )
 
     def __init__(self, frames: bytes = b"") -> None:
         # Frames, and behind them texts as JSON spells them, one an event.
         self._unread = [frames] if frames else []
         self._spelled: list[bytes] = []
-        # One of them may have something to be read.
-        self._behind = frames != b""
+        # Appends events that are known to say these texts, spelled as in JSON, and nothing else. Called for every
+        # event, and so without a frame of Python.
+        self.add_texts: Callable[[Iterable[bytes]], None] = self._spelled.extend
         self._foreseen: tuple[bytes, Transcript] | None = None
         self._text: list[str] = []
         # Of what is read: the length of the content in UTF-8, and what the properties without ``read_`` tell of all.
@@ -76,15 +77,9 @@ class Transcript:
             self.read()
         if frames:
             self._unread.append(frames)
-            self._behind = True
         if said is not None:
             # Whoever foresaw it has counted the text alone, and frames are some ten times as long.
             self.read()
-
-    def add_texts(self, texts: Iterable[bytes]) -> None:
-        """Append events that are known to say these *texts*, spelled as in JSON, and nothing else."""
-        self._spelled += texts
-        self._behind = True
 
     def foresee(self, frames: bytes, said: Transcript | None = None) -> Transcript:
         """What *frames* say (*said* where that is known), which may be added next: then they are not read again."""
@@ -97,7 +92,7 @@ class Transcript:
 
     def _append(self, said: Transcript) -> bool:
         """Add what was *said* behind this; False where that cannot be without reading it again."""
-        if self._behind:
+        if self._spelled or self._unread:
             self.read()
         # Pieces of calls belong to those that came before.
         if said._calls is not None:
@@ -119,67 +114,67 @@ class Transcript:
     @property
     def text(self) -> str:
         """The content."""
-        if self._behind:
+        if self._spelled or self._unread:
             self.read()
         return _joined(self._text)
 
     @property
     def text_bytes(self) -> int:
         """The length of the content in UTF-8: no tokenizer makes more tokens of it."""
-        if self._behind:
+        if self._spelled or self._unread:
             self.read()
         return self.read_bytes
 
     @property
     def refusal(self) -> str:
-        if self._behind:
+        if self._spelled or self._unread:
             self.read()
         return _joined(self._refusal)
 
     @property
     def reasoning(self) -> str:
         """What the model thought aloud (``reasoning_content`` or ``reasoning``): billed, never part of a context."""
-        if self._behind:
+        if self._spelled or self._unread:
             self.read()
         return _joined(self.read_reasoning) if self.read_reasoning else ""
 
     @property
     def tool_calls(self) -> list[dict[str, Any]]:
         """The tool calls as far as they have come."""
-        if self._behind:
+        if self._spelled or self._unread:
             self.read()
         return [] if self._calls is None else self._calls.merged()
 
     @property
     def finish_reason(self) -> str | None:
-        if self._behind:
+        if self._spelled or self._unread:
             self.read()
         return self._finish_reason
 
     @property
     def usage(self) -> ReportedUsage | None:
         """The usage reported last, None while there is none that can be meant."""
-        if self._behind:
+        if self._spelled or self._unread:
             self.read()
         return self.read_usage
 
     @property
     def chunks(self) -> int:
         """Events with choices."""
-        if self._behind:
+        if self._spelled or self._unread:
             self.read()
         return self.read_chunks
 
     @property
     def unreadable(self) -> int:
         """Events that were no chunk."""
-        if self._behind:
+        if self._spelled or self._unread:
             self.read()
         return self._unreadable
 
     def message(self) -> dict[str, Any] | None:
         """The assistant's message for the context, None when nothing was said that a context can keep."""
-        if self._behind:
+        if self._spelled or self._unread:
             self.read()
         text = "".join(self._text)
         refusal = "".join(self._refusal) if self._refusal else ""
@@ -196,7 +191,6 @@ class Transcript:
 
     def read(self) -> None:
         """Keep the text of the frames added so far instead of the frames, which are some ten times as long."""
-        self._behind = False
         if self._unread:
             # With a line's end before the first one too, all of them begin alike.
             lines = b"".join((b"\n", *self._unread))
