@@ -9,6 +9,8 @@ from tests.bench.measuring import Row
 from tests.bench.results import Results
 
 OURS, NGINX, BARE = "streamproxy", "nginx", "Starlette + aiohttp"
+# The one that two workers are compared with: measured in turn with them.
+ONE_BESIDE, TWO = "streamproxy, 1 worker beside 2", "streamproxy, 2 workers"
 # Of resident memory, over twenty seconds of answers that nobody takes: what is more would be a buffer that grows.
 FLAT_MIB = 8.0
 
@@ -89,7 +91,7 @@ def _leaving(results: Results) -> Iterator[Verdict]:
 
 def _scaling(results: Results) -> Verdict:
     """Two workers do twice the work of one if a request costs them the same CPU."""
-    one, two = results.row("W1", OURS), results.row("W1", "streamproxy, 2 workers")
+    one, two = results.row("W1", ONE_BESIDE), results.row("W1", TWO)
     found = 2 * one.cpu_us_a_request / two.cpu_us_a_request if one and two else None
     met = found >= 1.7 if found is not None else None
     text = f"{found:.2f} ×" if found is not None else "not measured"

@@ -207,7 +207,8 @@ Each has one event a second; resident memory of the process tree, before the fir
 - **errors**: the load generator checks status, framing, order and number of events, and `[DONE]`, in every answer.
   *Unfinished* are answers that had not ended seconds after the window: that proxy could not keep up.
 - The proxy is pinned to one core; mock, Redis and load generator share another, except for two workers, who may use
-  both.
+  both. They are measured in turn with one worker: with as many clients in all as it has, which is what the goal asks
+  for, and with as many for each of them (*W1 doubled*), since a worker that does less at once does each for more.
 - A session is used for many turns, so that contexts are really loaded: 1,000 sessions a workload, in turn, each of
   which has had a turn before anything is measured. What the first turn of a session costs is a workload of its own.
 
@@ -220,7 +221,7 @@ than two minutes; `make profile` prints where the time goes.
 def page(results: Results) -> str:
     """docs/benchmarks.md."""
     load = _load(results)
-    limited = [row for row in results.rows if row.busy > SATURATED and "workers" not in row.target]
+    limited = [row for row in results.rows if row.busy > SATURATED and "worker" not in row.target]
     names = ", ".join(f"{row.workload} {row.target}" for row in limited)
     rounds = max((row.rounds for row in results.rows), default=0)
     return _PAGE.format(
@@ -274,7 +275,7 @@ def section(results: Results) -> str:
         ("answer without stream, µs", "W5", "cpu_us_a_request"),
     ]
     targets = [
-        name for name in dict.fromkeys(row.target for row in results.rows) if "workers" not in name and name != "direct"
+        name for name in dict.fromkeys(row.target for row in results.rows) if "worker" not in name and name != "direct"
     ]
     cells = []
     for what, workload, value in wanted:

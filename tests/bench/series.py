@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tests.bench.goals import ONE_BESIDE
 from tests.bench.installs import PeerMissingError
 from tests.bench.machine import Cores
 from tests.bench.measuring import Measurement, measure, row
@@ -32,6 +33,7 @@ from tests.bench.workloads import (
     SLOW,
     SMALL_W3,
     W1,
+    W1_DOUBLED,
     W2,
     W2W,
     W3,
@@ -182,20 +184,20 @@ class Series:
 
     def _workloads(self, targets: Sequence[Target], workloads: Sequence[Workload]) -> None:
         """All rounds of *workloads*, the targets in turn."""
+        self._in_turn([(workload, target) for workload in workloads for target in targets])
+
+    def _in_turn(self, pairs: Sequence[tuple[Workload, Target]]) -> None:
+        """All rounds of *pairs*, no two of which have both names in common."""
         found: dict[tuple[str, str], list[Measurement]] = {}
-        for workload in workloads if self.plan.first_turns else ():
-            for target in targets:
-                if target.people and workload.sessions:
-                    self._measure(target, workload.first_turns())
+        for workload, target in pairs if self.plan.first_turns else ():
+            if target.people and workload.sessions:
+                self._measure(target, workload.first_turns())
         for number in range(1, self.plan.rounds + 1):
-            for workload in workloads:
-                for target in targets:
-                    m = self._measure(target, workload.shorter(self.plan.window))
-                    found.setdefault((workload.name, target.name), []).append(m)
-                    self.say(f"round {number}/{self.plan.rounds} {_line(workload, target, m)}")
-        self.results.rows += [
-            row(workload, target, found[workload.name, target.name]) for workload in workloads for target in targets
-        ]
+            for workload, target in pairs:
+                m = self._measure(target, workload.shorter(self.plan.window))
+                found.setdefault((workload.name, target.name), []).append(m)
+                self.say(f"round {number}/{self.plan.rounds} {_line(workload, target, m)}")
+        self.results.rows += [row(workload, target, found[workload.name, target.name]) for workload, target in pairs]
 
     def _rounds(self) -> None:
         self._workloads(self.targets, self.plan.workloads)
@@ -279,10 +281,17 @@ class Series:
                 )
 
     def _two_workers(self) -> None:
-        with streamproxy(self.folder / "two", self.mock.port, self.cores, workers=2) as target:
-            self._measure(target, _WARM_UP)
-            self._workloads([target], tuple(w for w in self.plan.workloads if w.name in ("W1", "W3")))
-        self.results.faults += target.faults
+        """Beside one worker, in turn: the one of the rounds was measured many minutes ago."""
+        with (
+            streamproxy(self.folder / "one", self.mock.port, self.cores) as single,
+            streamproxy(self.folder / "two", self.mock.port, self.cores, workers=2) as two,
+        ):
+            one = replace(single, name=ONE_BESIDE)
+            for target in (one, two):
+                self._measure(target, _WARM_UP)
+            pairs = {"W1": [(W1, one), (W1, two), (W1_DOUBLED, two)], "W3": [(W3, two)]}
+            self._in_turn([pair for w in self.plan.workloads for pair in pairs.get(w.name, ())])
+        self.results.faults += single.faults + two.faults
 
 
 def _line(workload: Workload, target: Target, m: Measurement) -> str:

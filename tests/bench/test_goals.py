@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.bench.goals import Verdict, verdicts
+from tests.bench.goals import ONE_BESIDE, TWO, Verdict, verdicts
 from tests.bench.measuring import Row
 from tests.bench.results import Memory, Results
 
@@ -35,8 +35,8 @@ def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
 
 def test_two_workers_are_judged_by_what_a_request_costs() -> None:
     """Twice the processes do twice the work when each request costs as much as before."""
-    one = replace(ROW, workload="W1", target="streamproxy", cpu_us_a_request=100)
-    two = replace(one, target="streamproxy, 2 workers", cpu_us_a_request=125)
+    one = replace(ROW, workload="W1", target=ONE_BESIDE, cpu_us_a_request=100)
+    two = replace(one, target=TWO, cpu_us_a_request=125)
     found = verdict(Results({}, rows=[one, two]), "two workers instead of one, W1 by CPU a request")
     assert (found.found_text, found.met) == ("1.60 ×", False)
 

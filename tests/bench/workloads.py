@@ -121,6 +121,9 @@ FIRST = Workload(
 RESUMABLE = replace(
     W3, name="W3 resumable", what="W3 with X-Resumable: 1", headers=("X-Resumable: 1",), first_session=7_000_000
 )
+W1_DOUBLED = replace(
+    W1, name="W1 doubled", what="W1, 64 at once: each of two workers has as many as one had", clients=64
+)
 NEW_SESSIONS = replace(W1, name="W1 new sessions", what="W1, each request the first of its session", new_sessions=True)
 SMALL_W3 = replace(W3, name="W3", what="50 streams of 40 events a second", clients=50, ramp=2, seconds=4)
 LEAVING = Workload(
