@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Mapping
 
 from streamproxy.domain.sessions import checked_session_id
 from streamproxy.domain.streams import EndReason
-from streamproxy.domain.tracing import operation
+from streamproxy.domain.tracing import UNTRACED, Span, operation
 from streamproxy.errors import StreamProxyError
 from streamproxy.handlers.base import BaseHandler
 from streamproxy.handlers.eventstream import EventStream
@@ -36,15 +36,7 @@ class AnsweringHandler(BaseHandler):
         """The order for *request*; BadRequestError for a malformed *session_id*."""
         self.log_fields["model"] = request.model
         stream_id = new_stream_id()
-        attributes = {
-            "http.request.method": str(self.request.method),
-            "http.route": endpoint,
-            "gen_ai.operation.name": operation(endpoint),
-            "gen_ai.request.model": request.model,
-            "streamproxy.request_id": self.request_id,
-            "streamproxy.stream_id": stream_id,
-        }
-        name = f"{self.request.method} {endpoint}"
+        traced = self.environment.tracer.recording or "Traceparent" in self.sent
         return Order(
             principal=self.principal,
             request=request,
@@ -52,12 +44,21 @@ class AnsweringHandler(BaseHandler):
             stream_id=stream_id,
             endpoint=endpoint,
             session_id=None if session_id is None else checked_session_id(session_id),
-            # Without that one there is no trace to join.
-            trace=self.environment.tracer.request(
-                name, self.request.headers if "Traceparent" in self.sent else {}, attributes
-            ),
+            trace=self._span(endpoint, request.model, stream_id) if traced else UNTRACED,
             policy=policy,
         )
+
+    def _span(self, endpoint: str, model: str, stream_id: str) -> Span:
+        """The span of this request, in the trace that it came with or in one of its own."""
+        attributes = {
+            "http.request.method": str(self.request.method),
+            "http.route": endpoint,
+            "gen_ai.operation.name": operation(endpoint),
+            "gen_ai.request.model": model,
+            "streamproxy.request_id": self.request_id,
+            "streamproxy.stream_id": stream_id,
+        }
+        return self.environment.tracer.request(f"{self.request.method} {endpoint}", self.request.headers, attributes)
 
     def relay(self, order: Order) -> Awaitable[None]:
         """Answer as the upstream does: a stream of events, or its JSON body."""
