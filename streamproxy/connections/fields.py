@@ -42,6 +42,15 @@ def values_of(headers: HTTPHeaders) -> dict[str, list[str]]:
     return dict(headers._as_list if type(headers) is Fields else ((name, headers.get_list(name)) for name in headers))
 
 
+def lines_of(fields: Mapping[str, str]) -> dict[str, str]:
+    """The line that each of *fields* is in a head, by its spelled name; whether a value breaks its line is not seen."""
+    lines = {}
+    for name, value in fields.items():
+        key = spelled(name)
+        lines[key] = f"{key}: {value}\r\n"
+    return lines
+
+
 def _known() -> bool:
     return vars(HTTPHeaders()).keys() == {"_as_list", "_combined_cache"}
 

@@ -45,14 +45,17 @@ access = logging.getLogger("streamproxy.access")
 MAX_DISCARDED_BODY = 16 << 20
 # nginx's word for a client that left before the answer was complete.
 CLIENT_CLOSED_REQUEST = 499
-# On every answer.
-ALWAYS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
 
 
 class BaseHandler(LeanHandler):
     """See the module. Subclasses that need no credential set ``public = True``."""
 
     public: ClassVar[bool] = False
+    always: ClassVar[Mapping[str, str]] = {
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+        "Cache-Control": "no-store",
+    }
     principal: Principal
     logged = False
     _body: bytes | bytearray = b""
@@ -107,9 +110,6 @@ class BaseHandler(LeanHandler):
         raise refusal
 
     def data_received(self, chunk: bytes) -> None:
-        if len(self._body) + len(chunk) > self.environment.max_body_bytes:
-            self._body_too_large = True
-            self._body = b""
         if self._body_too_large:
             return
         if not self._body:  # Most come in one piece.
@@ -117,6 +117,9 @@ class BaseHandler(LeanHandler):
         else:
             self._body = self._body if isinstance(self._body, bytearray) else bytearray(self._body)
             self._body += chunk
+        if len(self._body) > self.environment.max_body_bytes:
+            self._body_too_large = True
+            self._body = b""
 
     @property
     def body(self) -> bytes:
@@ -157,7 +160,7 @@ class BaseHandler(LeanHandler):
     # -- the answer -----------------------------------------------------------------------------------
 
     def own_fields(self) -> Mapping[str, str]:
-        return {"X-Request-Id": self.request_id, **ALWAYS, **self.environment.cors.answer(self.sent)}
+        return {"X-Request-Id": self.request_id, **self.environment.cors.answer(self.sent)}
 
     def compute_etag(self) -> None:
         """No answer of ours is worth hashing: they are all their own."""
@@ -233,10 +236,10 @@ class BaseHandler(LeanHandler):
             "path": self.request.path,
             "status": CLIENT_CLOSED_REQUEST if self.client_left else self._status_code,
             "ms": int((time.monotonic() - self.began) * 1000),
-            "principal": self.principal.id if hasattr(self, "principal") else None,
+            "principal": self.principal.id if "principal" in self.__dict__ else None,
             **self.log_fields,
         }
-        access_line(access, said)
+        access_line(access, said, self.client.loop)
 
 
 class NotFoundHandler(BaseHandler):
