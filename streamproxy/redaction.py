@@ -70,8 +70,8 @@ def masked(fields: Mapping[str, object]) -> Mapping[str, object]:
     """*fields*, masked. Most lines hold numbers and names of ours: one look at all of their texts is enough."""
     values = fields.values()
     plain = {*map(type, values)} <= _PLAIN_VALUES and not _any_secret(tuple(fields))
-    # None of what is looked for has a line break in it, or is a number.
-    if plain and not _suspicious("\n".join([value for value in values if type(value) is str])):
+    # None of what is looked for has a line break in it, or is in a number, True or False.
+    if plain and not _suspicious("\n".join(map(str, values))):
         return fields
     return {name: redacted(name, value) for name, value in fields.items()}
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -21,7 +20,7 @@ from tornado.httputil import HTTPConnection, HTTPHeaders, HTTPServerRequest, Req
 from tornado.web import Application, HTTPError, RequestHandler, stream_request_body
 
 from streamproxy.connections.answer import Answer
-from streamproxy.connections.fields import fields_of, lines_of
+from streamproxy.connections.fields import SAFE, fields_of, lines_of
 from streamproxy.connections.letterhead import Letterhead
 
 log = logging.getLogger(__name__)
@@ -29,8 +28,6 @@ log = logging.getLogger(__name__)
 _HTML = "text/html; charset=UTF-8"
 # What answers each method. No handler of ours has SUPPORTED_METHODS of its own.
 _NAMES = {method: method.lower() for method in RequestHandler.SUPPORTED_METHODS}
-# What RequestHandler.set_header lets pass.
-_SAFE = re.compile(r"[\x09\x20-\x7e\x80-\xff]*")
 
 
 class _Headers:
@@ -61,7 +58,7 @@ class LeanHandler(RequestHandler):
     # Fields of every answer.
     always: ClassVar[Mapping[str, str]] = {}
 
-    _headers = _Headers()  # type: ignore[assignment]
+    _headers = _Headers()
     _initialized = False
     # What Tornado's constructor and _execute set, whatever the request.
     _transforms = ()  # type: ignore[assignment]
@@ -145,7 +142,8 @@ class LeanHandler(RequestHandler):
 
     def set_headers(self, headers: Mapping[str, str]) -> None:
         """``set_header`` for each of *headers*; ValueError for what must not be in a field's value."""
-        _refuse_unsafe(headers)
+        if SAFE.fullmatch("".join(headers.values())) is None:
+            raise ValueError(f"Unsafe header value in {headers!r}")
         self._headers.update(headers)
 
     def stream(self, letterhead: Letterhead, fields: Mapping[str, str], chunk: bytes) -> asyncio.Future[None] | None:
@@ -163,9 +161,9 @@ class LeanHandler(RequestHandler):
             self.set_headers({**letterhead.fields, **fields})
             return self.open(chunk)
         said = {"Date": _date(int(self.request._start_time)), **self.own_fields(), **fields}
-        _refuse_unsafe(said)
+        lines = {**letterhead.lines, **lines_of(said)}
         self._headers_written = True
-        return answer.stream({**letterhead.lines, **lines_of(said)}.values(), chunk)
+        return answer.stream(lines.values(), chunk)
 
     def open(self, chunk: bytes) -> asyncio.Future[None] | None:
         """Write the head, and a first *chunk* of a body of any length; a future while the client is behind."""
@@ -188,11 +186,6 @@ class LeanHandler(RequestHandler):
         answer.finish()
         self._finished = True
         self.on_finish()
-
-
-def _refuse_unsafe(headers: Mapping[str, str]) -> None:
-    if _SAFE.fullmatch("".join(headers.values())) is None:
-        raise ValueError(f"Unsafe header value in {headers!r}")
 
 
 @lru_cache(maxsize=4)

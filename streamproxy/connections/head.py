@@ -101,13 +101,14 @@ def parse(data: bytes) -> Head:
         fields, each = _fields(b"GET" + data[line.end(1) :], count)
     version = _VERSIONS[minor]
     length = _length(fields)
+    usual = "Connection" not in fields or fields["Connection"] == "keep-alive"
     return Head(
         method=_name_of_method(method),
         path=target.decode("latin-1"),
         version=version,
         fields=fields,
         length=length,
-        lasting=(version == "HTTP/1.1" and "Connection" not in fields) or _lasting(method, version, fields, length),
+        lasting=(usual and version == "HTTP/1.1") or _lasting(method, version, fields, length),
         waits="Expect" in fields and fields["Expect"] == "100-continue",
         each=each,
     )

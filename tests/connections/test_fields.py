@@ -64,6 +64,12 @@ def test_lines_are_those_of_a_head() -> None:
     assert [*lines_of({"a": "1", "A": "2"})] == ["A"]
 
 
+@pytest.mark.parametrize("value", ["a\r\nb", "a\nb", "a\0", "\u20ac"])
+def test_no_line_is_more_than_one(value: str) -> None:
+    with pytest.raises(ValueError, match="Unsafe"):
+        lines_of({"A": "b", "X": value})
+
+
 def test_names_are_spelled_as_tornado_does() -> None:
     for name in ("coNtent-TYPE", "x--y", "-", "www-authenticate", "x-ratelimit-limit-requests"):
         assert [spelled(name)] == [*HTTPHeaders({name: "x"})]
