@@ -100,7 +100,8 @@ def parse(data: bytes) -> Head:
         # llhttp knows the registered methods only. Whether one is answered is the application's to say.
         fields, each = _fields(b"GET" + data[line.end(1) :], count)
     version = _VERSIONS[minor]
-    length = _length(fields)
+    sized = "Content-Length" in fields and "Transfer-Encoding" not in fields
+    length = _number(fields["Content-Length"]) if sized else _length(fields)
     usual = "Connection" not in fields or fields["Connection"] == "keep-alive"
     return Head(
         method=_name_of_method(method),
@@ -143,13 +144,12 @@ def _read(data: bytes, into: _Once | _Each) -> None:
 
 
 def _length(fields: Mapping[str, str]) -> int | None:
-    if "Transfer-Encoding" in fields:
-        if "Content-Length" in fields or fields["Transfer-Encoding"].lower() != "chunked":
-            raise HTTPInputError("unsupported Transfer-Encoding")
-        return None
-    if "Content-Length" not in fields:
+    """Of a body whose length is not all that is said of it."""
+    if "Transfer-Encoding" not in fields:
         return 0
-    return _number(fields["Content-Length"])
+    if "Content-Length" in fields or fields["Transfer-Encoding"].lower() != "chunked":
+        raise HTTPInputError("unsupported Transfer-Encoding")
+    return None
 
 
 # What is refused is not kept.

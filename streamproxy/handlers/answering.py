@@ -79,7 +79,8 @@ class AnsweringHandler(BaseHandler):
                     await exchange.body()
                 complete = True
         finally:
-            self._log_exchange()
+            if not self.logged:
+                self._log_exchange()
         return exchange if complete else None
 
     async def _whole(self, exchange: Exchange) -> None:
@@ -94,7 +95,8 @@ class AnsweringHandler(BaseHandler):
                     self.finish()
                     exchange.told()
         finally:
-            self._log_exchange()
+            if not self.logged:
+                self._log_exchange()
 
     async def _stream(self, exchange: Exchange) -> None:
         environment = self.environment
@@ -119,7 +121,8 @@ class AnsweringHandler(BaseHandler):
                         raise
                     await self._fail_in_stream(exchange, events, error)
         finally:
-            self._log_exchange()
+            if not self.logged:
+                self._log_exchange()
 
     async def _fail_in_stream(self, exchange: Exchange, events: EventStream, error: StreamProxyError) -> None:
         """200 is out: the error is told in the stream, where every SDK raises on it."""
@@ -144,7 +147,7 @@ class AnsweringHandler(BaseHandler):
         return fields
 
     def _log_exchange(self) -> None:
-        if self.exchange is not None and not self.logged:
+        if self.exchange is not None:
             self._note(self.exchange)
         if self.client_left:
             self.log_request()

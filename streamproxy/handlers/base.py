@@ -160,7 +160,9 @@ class BaseHandler(LeanHandler):
     # -- the answer -----------------------------------------------------------------------------------
 
     def own_fields(self) -> Mapping[str, str]:
-        return {"X-Request-Id": self.request_id, **self.environment.cors.answer(self.sent)}
+        cors, sent = self.environment.cors, self.sent
+        allowing = cors.answer(sent["Origin"]) if "Origin" in sent else cors.others
+        return {"X-Request-Id": self.request_id, **allowing}
 
     def compute_etag(self) -> None:
         """No answer of ours is worth hashing: they are all their own."""

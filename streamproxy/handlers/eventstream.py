@@ -76,17 +76,14 @@ class EventStream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._timer is not None:
-            self._stop()
+            self._timer.cancel()
 
     def finish(self) -> None:
         """The answer is complete. Behind its end there must not be a heartbeat."""
-        self._stop()
-        self._handler.end()
-
-    def _stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._handler.end()
 
     async def send(self, frames: bytes) -> None:
         """Write whole events; waits only while the client's socket takes no more."""
