@@ -58,12 +58,11 @@ def access_line(logger: logging.Logger, fields: Mapping[str, object], loop: asyn
 
     It is out before the running *loop* waits.
     """
-    said = {name: value for name, value in fields.items() if value is not None} if None in fields.values() else fields
     if _ours and logging.root.handlers == _ours and not logger.handlers:
         if logger.isEnabledFor(logging.INFO):
-            _ours[0].line(logger.name, "request", said, loop)
+            _ours[0].line(logger.name, "request", fields, loop)
     else:  # somebody else listens, too
-        logger.info("request", extra={"fields": said})
+        logger.info("request", extra={"fields": masked(fields)})
 
 
 class Lines(Protocol):
@@ -87,7 +86,10 @@ class _StderrHandler(logging.StreamHandler):  # type: ignore[type-arg]
         self._waiting: list[str] = []
 
     def line(self, logger: str, message: str, fields: Mapping[str, object], loop: asyncio.AbstractEventLoop) -> None:
-        """Like a record at INFO with these extra fields, masked as that would be. It is out before *loop* waits."""
+        """Like a record at INFO with these extra fields, masked as that would be, None left out.
+
+        It is out before *loop* waits.
+        """
         text = self._format.line(time.time(), "INFO", logger, message, masked(fields))
         with self._lock:
             waited = bool(self._waiting)

@@ -150,7 +150,7 @@ class AnsweringHandler(BaseHandler):
         if self.exchange is not None:
             self._note(self.exchange)
         if self.client_left:
-            self.log_request()
+            self.on_finish()
 
     def _note(self, exchange: Exchange) -> None:
         """The exchange's part of the log line."""

@@ -103,7 +103,9 @@ class BaseHandler(LeanHandler):
     async def admit(self) -> None:
         """Whatever may refuse the request before its body is looked at."""
         if not self.public:
-            self.principal = await self.environment.authenticate(self.request, self.sent)
+            environment, sent = self.environment, self.sent
+            cookie = environment.bearer_in_cookie(self.request) if "Cookie" in sent else None
+            self.principal = await environment.auth.authenticate(sent.get("Authorization"), cookie=cookie)
 
     @staticmethod
     async def _refuse(refusal: StreamProxyError, *_: str, **__: str) -> None:
@@ -185,7 +187,7 @@ class BaseHandler(LeanHandler):
             # What is out cannot be taken back. The client must see that it was cut: a finished body looks whole.
             self.log_fields.setdefault("error", self._error_of(kwargs.get("exc_info"), status_code).code)
             self.client.close()
-            self.log_request()
+            self.on_finish()
             return
         super().send_error(status_code, **kwargs)
 
@@ -225,9 +227,6 @@ class BaseHandler(LeanHandler):
     # -- the line in the log ------------------------------------------------------------------------------
 
     def on_finish(self) -> None:
-        self.log_request()
-
-    def log_request(self) -> None:
         """One line a request, when it is over. Never content, credential or query."""
         if self.logged:
             return
