@@ -58,7 +58,9 @@ class AnsweringHandler(BaseHandler):
             "streamproxy.request_id": self.request_id,
             "streamproxy.stream_id": stream_id,
         }
-        return self.environment.tracer.request(f"{self.request.method} {endpoint}", self.request.headers, attributes)
+        # Without that one there is no trace to join.
+        headers = self.request.headers if "Traceparent" in self.sent else {}
+        return self.environment.tracer.request(f"{self.request.method} {endpoint}", headers, attributes)
 
     def relay(self, order: Order) -> Awaitable[None]:
         """Answer as the upstream does: a stream of events, or its JSON body."""
