@@ -53,14 +53,16 @@ def setup_logging(level: str, format: str | None = None) -> None:  # noqa: A002 
     logging.captureWarnings(capture=True)
 
 
-def access_line(logger: logging.Logger, fields: Mapping[str, object]) -> None:
-    """Log the one structured line of a request. *fields* may have any names; None values are left out."""
-    said = {name: value for name, value in fields.items() if value is not None} if None in fields.values() else fields
+def access_line(logger: logging.Logger, fields: Mapping[str, object], loop: asyncio.AbstractEventLoop) -> None:
+    """Log the one structured line of a request. *fields* may have any names; None values are left out.
+
+    It is out before the running *loop* waits.
+    """
     if _ours and logging.root.handlers == _ours and not logger.handlers:
         if logger.isEnabledFor(logging.INFO):
-            _ours[0].line(logger.name, "request", said)
+            _ours[0].line(logger.name, "request", fields, loop)
     else:  # somebody else listens, too
-        logger.info("request", extra={"fields": said})
+        logger.info("request", extra={"fields": masked(fields)})
 
 
 class Lines(Protocol):
@@ -83,18 +85,17 @@ class _StderrHandler(logging.StreamHandler):  # type: ignore[type-arg]
         self._lock = self.lock or threading.RLock()
         self._waiting: list[str] = []
 
-    def line(self, logger: str, message: str, fields: Mapping[str, object]) -> None:
-        """Like a record at INFO with these extra fields, masked as that would be. It is out before the loop waits."""
+    def line(self, logger: str, message: str, fields: Mapping[str, object], loop: asyncio.AbstractEventLoop) -> None:
+        """Like a record at INFO with these extra fields, masked as that would be, None left out.
+
+        It is out before *loop* waits.
+        """
         text = self._format.line(time.time(), "INFO", logger, message, masked(fields))
         with self._lock:
             waited = bool(self._waiting)
             self._waiting.append(text)
-        if waited:
-            return
-        try:
-            asyncio.get_running_loop().call_soon(self.flush)
-        except RuntimeError:  # there is no loop
-            self.flush()
+        if not waited:
+            loop.call_soon(self.flush)
 
     def emit(self, record: logging.LogRecord) -> None:
         self._write_waiting()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from types import NoneType
 
 MASK = "***"
 # Names of query parameters, headers and fields whose values are credentials.
@@ -67,11 +68,17 @@ def _any_secret(names: tuple[str, ...]) -> bool:
 
 
 def masked(fields: Mapping[str, object]) -> Mapping[str, object]:
-    """*fields*, masked. Most lines hold numbers and names of ours: one look at all of their texts is enough."""
+    """*fields*, masked, without those that are None.
+
+    Most lines hold numbers and names of ours: one look at all of their texts is enough.
+    """
     values = fields.values()
-    plain = {*map(type, values)} <= _PLAIN_VALUES and not _any_secret(tuple(fields))
-    # None of what is looked for has a line break in it, or is a number.
-    if plain and not _suspicious("\n".join([value for value in values if type(value) is str])):
+    kinds = {*map(type, values)}
+    if NoneType in kinds:
+        return masked({name: value for name, value in fields.items() if value is not None})
+    plain = kinds <= _PLAIN_VALUES and not _any_secret(tuple(fields))
+    # None of what is looked for has a line break in it, or is in a number, True or False.
+    if plain and not _suspicious("\n".join(map(str, values))):
         return fields
     return {name: redacted(name, value) for name, value in fields.items()}
 

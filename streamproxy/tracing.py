@@ -61,6 +61,8 @@ class OtelSpan:
 class OtelTracer:
     """Fills ``domain.tracing.Tracer``. ``close`` sends what is left and may take seconds: not on the loop."""
 
+    recording: ClassVar[bool] = True
+
     def __init__(self, provider: TracerProvider) -> None:
         self._provider = provider
         self._tracer = provider.get_tracer("streamproxy", __version__)

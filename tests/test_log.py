@@ -137,11 +137,12 @@ def test_foreign_loggers_pass_the_filter_too(name: str, capsys: pytest.CaptureFi
     assert (record["logger"], record["message"]) == (name, "500 GET /v1/x?ticket=***")
 
 
-def test_access_line_keeps_every_name_and_leaves_none_out(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_access_line_keeps_every_name_and_leaves_none_out(capsys: pytest.CaptureFixture[str]) -> None:
     """Names that a LogRecord uses itself (name, message, module) are no trouble; None is not printed."""
     setup_logging("INFO", "json")
     fields = {"request_id": "r_1", "status": 499, "name": "alice", "module": "m", "ttft_ms": None, "ok": True}
-    access_line(logging.getLogger("streamproxy.access"), fields)
+    access_line(logging.getLogger("streamproxy.access"), fields, asyncio.get_running_loop())
+    await asyncio.sleep(0)
     (record,) = lines(capsys)
     assert record["message"] == "request"
     assert {name: record.get(name) for name in fields} == fields
@@ -211,11 +212,11 @@ def test_without_a_terminal_the_format_is_json(capsys: pytest.CaptureFixture[str
 async def test_lines_of_requests_are_out_before_a_later_record(capsys: pytest.CaptureFixture[str]) -> None:
     """Those of one turn of the loop are written at once, masked like every record, and in their order."""
     setup_logging("INFO", "json")
-    logger = logging.getLogger("streamproxy.access")
-    access_line(logger, {"path": "/a", "upstream": f"https://user:{CANARY}@host"})
-    access_line(logger, {"path": "/b", "level": "forged"})
+    logger, loop = logging.getLogger("streamproxy.access"), asyncio.get_running_loop()
+    access_line(logger, {"path": "/a", "upstream": f"https://user:{CANARY}@host"}, loop)
+    access_line(logger, {"path": "/b", "level": "forged"}, loop)
     logger.warning("third")
-    access_line(logger, {"path": "/c"})
+    access_line(logger, {"path": "/c"}, loop)
     await asyncio.sleep(0)
     said = lines(capsys)
     assert [line.get("path", line["message"]) for line in said] == ["/a", "/b", "third", "/c"]
@@ -244,7 +245,7 @@ async def test_one_secret_is_found_among_plain_fields(
     logging.getLogger().handlers.clear()
     setup_logging("INFO", "json")
     plain = {"request_id": "req_1", "key": "wxyz", "prompt_tokens": 3, "estimated": False, "seconds": 0.5}
-    access_line(logging.getLogger("streamproxy.access"), {**plain, **field})
+    access_line(logging.getLogger("streamproxy.access"), {**plain, **field}, asyncio.get_running_loop())
     await asyncio.sleep(0)
     (said,) = lines(capsys)
     assert CANARY not in str(said)
@@ -255,13 +256,14 @@ async def test_one_secret_is_found_among_plain_fields(
 async def test_a_flush_leaves_no_line_behind(capsys: pytest.CaptureFixture[str]) -> None:
     """logging.shutdown flushes: the last request of a process is in its log."""
     setup_logging("INFO", "text")
-    access_line(logging.getLogger("streamproxy.access"), {"path": "/last"})
+    access_line(logging.getLogger("streamproxy.access"), {"path": "/last"}, asyncio.get_running_loop())
     for handler in logging.getLogger().handlers:
         handler.flush()
     assert "path=/last" in capsys.readouterr().err
 
 
-def test_below_its_level_no_line_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_below_its_level_no_line_is_written(capsys: pytest.CaptureFixture[str]) -> None:
     setup_logging("WARNING", "json")
-    access_line(logging.getLogger("streamproxy.access"), {"path": "/"})
+    access_line(logging.getLogger("streamproxy.access"), {"path": "/"}, asyncio.get_running_loop())
+    await asyncio.sleep(0)
     assert capsys.readouterr().err == ""

@@ -6,7 +6,7 @@ Fills ``tornado.httputil.HTTPConnection`` and what ``RequestHandler`` uses besid
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Protocol
 
@@ -14,7 +14,6 @@ from tornado.httputil import HTTPConnection, HTTPHeaders, HTTPOutputError, Reque
 from tornado.iostream import StreamClosedError
 
 from streamproxy.connections.bounds import MAX_BODY_SIZE
-from streamproxy.connections.client import Pulse
 from streamproxy.connections.fields import values_of
 from streamproxy.connections.head import Head
 from streamproxy.connections.origin import Origin, Peer
@@ -26,6 +25,7 @@ class Line(Protocol):
     """What an answer needs of the connection that it is written to."""
 
     peer: Peer
+    loop: asyncio.AbstractEventLoop
     closed: bool
     # While the client takes less than is written; done when it has taken all, or is gone.
     behind: asyncio.Future[None] | None
@@ -58,16 +58,20 @@ class Answer(HTTPConnection):
     # What every event needs; the base class has a dictionary for the rest.
     __slots__ = ("_chunked", "_connection", "finished")
 
+    # What is left of an announced length; None where none was announced.
+    _left: int | None = None
+    max_body_size = MAX_BODY_SIZE
+    close_callback: Callable[[], None] | None = None
+    # Its end is seen when it comes, for the socket is read all the time.
+    watch = None
+
     def __init__(self, connection: Line, head: Head) -> None:
         self._connection = connection
+        self.loop = connection.loop
         self.head = head
         self._chunked = False
-        # What is left of an announced length; None where none was announced.
-        self._left: int | None = None
         self.lasting = head.lasting
         self.finished = False
-        self.max_body_size = MAX_BODY_SIZE
-        self.close_callback: Callable[[], None] | None = None
 
     @cached_property
     def context(self) -> Origin:
@@ -119,6 +123,20 @@ class Answer(HTTPConnection):
         connection = self._connection
         if not self.finished:
             connection.write(data)
+        return connection.behind
+
+    def stream(self, lines: Iterable[str], chunk: bytes) -> asyncio.Future[None] | None:
+        """``open`` with 200 for a body of any length and its first *chunk*, which is not empty.
+
+        Only for a request of HTTP/1.1 that is no HEAD. *lines* are the head's fields, each with the end of its line:
+        all are sound, and none says how long the body or the connection is.
+        """
+        self._chunked = True
+        end = "" if self.lasting else "Connection: close\r\n"
+        head = f"HTTP/1.1 200 OK\r\n{''.join(lines)}Transfer-Encoding: chunked\r\n{end}\r\n".encode("latin-1")
+        connection = self._connection
+        if not self.finished:
+            connection.write(b"%b%x\r\n%b\r\n" % (head, len(chunk), chunk))
         return connection.behind
 
     def write(self, chunk: bytes) -> asyncio.Future[None]:
@@ -182,10 +200,6 @@ class Answer(HTTPConnection):
 
     def set_max_body_size(self, max_body_size: int) -> None:
         self.max_body_size = max_body_size
-
-    def watch(self, seconds: float) -> Pulse | None:  # noqa: ARG002 - nobody has to look
-        """None: its end is seen when it comes, for the socket is read all the time."""
-        return None
 
 
 def _closed() -> asyncio.Future[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -15,6 +16,10 @@ class Pulse(Protocol):
 
 class Client(Protocol):
     """The client of one request."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The one that runs the request. To ask asyncio for it is a system call (CPython 3.11 looks for forks)."""
 
     @property
     def taken(self) -> int:
@@ -36,5 +41,6 @@ class Client(Protocol):
     def set_max_body_size(self, max_body_size: int) -> None:
         """Read so many bytes of this request's body; a longer one is refused."""
 
-    def watch(self, seconds: float) -> Pulse | None:
-        """Look every so many *seconds* whether the client left, where the server would not notice by itself."""
+    @property
+    def watch(self) -> Callable[[float], Pulse] | None:
+        """Looks every so many seconds whether the client left; None where the server notices by itself."""

@@ -47,9 +47,9 @@ class Connection(asyncio.Protocol):
     """Between ``connection_made`` and ``connection_lost`` it is one of its server's connections."""
 
     __slots__ = (
-        *("_advancing", "_answer", "_body", "_delegate", "_due", "_flushed", "_gate", "_home", "_loop", "_opening"),
+        *("_advancing", "_answer", "_body", "_delegate", "_due", "_flushed", "_gate", "_home", "_opening"),
         *("_outgoing", "_paused", "_searched", "_slow", "_timer", "_transport", "_unread"),
-        *("behind", "closed", "done", "peer"),
+        *("behind", "closed", "done", "loop", "peer"),
     )
 
     def __init__(self, home: Home, peer: Peer) -> None:
@@ -59,7 +59,7 @@ class Connection(asyncio.Protocol):
         self.behind: asyncio.Future[None] | None = None
         self.done = home.done
         self._home = home
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self._flushed = 0
         # Of this turn of the loop, sent at its end.
@@ -88,7 +88,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=bounds.MAX_UNSENT, low=0)
         self._rest()
-        self._timer = self._loop.call_later(bounds.IDLE_SECONDS, self._look)
+        self._timer = self.loop.call_later(bounds.IDLE_SECONDS, self._look)
 
     def data_received(self, data: bytes) -> None:
         self._unread = self._unread + data if self._unread else data
@@ -100,7 +100,7 @@ class Connection(asyncio.Protocol):
             self.abort()
 
     def pause_writing(self) -> None:
-        self.behind = self._loop.create_future()
+        self.behind = self.loop.create_future()
 
     def resume_writing(self) -> None:
         self._caught_up()
@@ -152,7 +152,7 @@ class Connection(asyncio.Protocol):
         elif len(self._unread) > bounds.MAX_UNREAD:
             self._paused = True
             self._transport.pause_reading()
-            self._loop.call_later(bounds.PULSE_SECONDS, self._pulse)
+            self.loop.call_later(bounds.PULSE_SECONDS, self._pulse)
 
     def _pulse(self) -> None:
         """That a client leaves is not seen while its socket is not read: the kernel is asked."""
@@ -161,7 +161,7 @@ class Connection(asyncio.Protocol):
         if is_gone(self._transport.get_extra_info("socket")):
             self.abort()
         else:
-            self._loop.call_later(bounds.PULSE_SECONDS, self._pulse)
+            self.loop.call_later(bounds.PULSE_SECONDS, self._pulse)
 
     def _begin(self) -> bool:
         """Begin the request whose head is there; False where there is none."""
@@ -211,7 +211,7 @@ class Connection(asyncio.Protocol):
             return False
         if not self._unread:
             if self._slow is None:
-                self._slow = self._loop.call_later(bounds.BODY_SECONDS, self.abort)
+                self._slow = self.loop.call_later(bounds.BODY_SECONDS, self.abort)
             return False
         data = self._piece(self._body)
         if data:
@@ -308,7 +308,7 @@ class Connection(asyncio.Protocol):
             self._rest()
             if self._unread:
                 # The handler that has just finished comes first.
-                self._loop.call_soon(self._advance)
+                self.loop.call_soon(self._advance)
         else:
             self._watch_taking()
 
@@ -318,7 +318,7 @@ class Connection(asyncio.Protocol):
             self.abort()
         elif not self.closed:
             self._shut()
-            self._loop.call_soon(self._tell)
+            self.loop.call_soon(self._tell)
 
     def abort(self) -> None:
         """Close at once; whoever answers is told soon."""
@@ -338,7 +338,7 @@ class Connection(asyncio.Protocol):
         """What was written last may be much, and its reader slow: it is given up when it has taken nothing for long."""
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = self._loop.call_later(bounds.WRITE_SECONDS, self._look_at_taking, self.taken)
+            self._timer = self.loop.call_later(bounds.WRITE_SECONDS, self._look_at_taking, self.taken)
 
     def _look_at_taking(self, taken: int) -> None:
         if not self.closed and self.behind is None:
@@ -367,14 +367,14 @@ class Connection(asyncio.Protocol):
 
     def _rest(self) -> None:
         """Wait for a request."""
-        now = self._loop.time()
+        now = self.loop.time()
         self._due = now + bounds.IDLE_SECONDS
         self._home.occupancy.rest(self, now)
 
     def _look(self) -> None:
         """One timer a connection, and not one a request: it is seldom due."""
-        now = self._loop.time()
+        now = self.loop.time()
         if now >= self._due:
             self.abort()
         else:
-            self._timer = self._loop.call_later(min(self._due - now, bounds.IDLE_SECONDS), self._look)
+            self._timer = self.loop.call_later(min(self._due - now, bounds.IDLE_SECONDS), self._look)

@@ -9,10 +9,14 @@ dictionaries that ``HTTPHeaders`` keeps, by spelled names. Where there is anythi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 from tornado.httputil import HTTPHeaders
+
+# What RequestHandler.set_header lets pass.
+SAFE = re.compile(r"[\x09\x20-\x7e\x80-\xff]*")
 
 
 @lru_cache(maxsize=1024)
@@ -40,6 +44,17 @@ class Fields(HTTPHeaders):
 def values_of(headers: HTTPHeaders) -> dict[str, list[str]]:
     """The values of *headers* by their names, in a dictionary of the caller's own; the lists are not."""
     return dict(headers._as_list if type(headers) is Fields else ((name, headers.get_list(name)) for name in headers))
+
+
+def lines_of(fields: Mapping[str, str]) -> dict[str, str]:
+    """The line that each of *fields* is in a head, by its spelled name; ValueError for a value that is no such."""
+    if SAFE.fullmatch("".join(fields.values())) is None:
+        raise ValueError(f"Unsafe header value in {fields!r}")
+    lines = {}
+    for name, value in fields.items():
+        key = spelled(name)
+        lines[key] = f"{key}: {value}\r\n"
+    return lines
 
 
 def _known() -> bool:

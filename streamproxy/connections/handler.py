@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -21,13 +20,27 @@ from tornado.httputil import HTTPConnection, HTTPHeaders, HTTPServerRequest, Req
 from tornado.web import Application, HTTPError, RequestHandler, stream_request_body
 
 from streamproxy.connections.answer import Answer
-from streamproxy.connections.fields import fields_of
+from streamproxy.connections.fields import SAFE, fields_of, lines_of
+from streamproxy.connections.letterhead import Letterhead
 
 log = logging.getLogger(__name__)
 
 _HTML = "text/html; charset=UTF-8"
-# What RequestHandler.set_header lets pass.
-_SAFE = re.compile(r"[\x09\x20-\x7e\x80-\xff]*")
+# What answers each method. No handler of ours has SUPPORTED_METHODS of its own.
+_NAMES = {method: method.lower() for method in RequestHandler.SUPPORTED_METHODS}
+
+
+class _Headers:
+    """A handler's, made when somebody asks: the head of a stream is written without.
+
+    ``functools.cached_property`` takes a lock for that (until Python 3.12), which costs as much again.
+    """
+
+    def __get__(self, handler: LeanHandler, _: object) -> HTTPHeaders:
+        date = _date(int(handler.request._start_time))
+        made = fields_of({"Content-Type": _HTML, "Date": date, **handler.always, **handler.own_fields()})
+        handler.__dict__["_headers"] = made
+        return made
 
 
 @stream_request_body
@@ -42,7 +55,10 @@ class LeanHandler(RequestHandler):
     task: asyncio.Task[None] | None = None
     # Nobody reads the answer.
     client_left = False
+    # Fields of every answer.
+    always: ClassVar[Mapping[str, str]] = {}
 
+    _headers = _Headers()
     _initialized = False
     # What Tornado's constructor and _execute set, whatever the request.
     _transforms = ()  # type: ignore[assignment]
@@ -68,38 +84,42 @@ class LeanHandler(RequestHandler):
         connection.close_callback = self.on_connection_close
         self.initialize(**kwargs)
         self._initialized = True
-        date = _date(int(request._start_time))
-        self._headers = fields_of({"Content-Type": _HTML, "Date": date, **self.own_fields()})
 
     def set_default_headers(self) -> None:
         # Tornado calls this from its constructor, before initialize, and again after every clear().
         self.clear_header("Server")
         if self._initialized:
-            self.set_headers(self.own_fields())
+            self.set_headers({**self.always, **self.own_fields()})
 
     def own_fields(self) -> Mapping[str, str]:
-        """Fields of every answer of this handler. Nothing in them is a stranger's: they are not looked at."""
+        """Further fields of every answer of this handler. Nothing in them is a stranger's: they are not looked at."""
         return {}
 
     def expect_body(self) -> None:
         """The body is still to come: say how much of it is to be read."""
 
-    async def run(self, arguments: list[bytes], named: dict[str, bytes]) -> None:
-        """What Tornado's ``_execute`` does, for a request whose body is handed over already."""
+    async def run(self, arguments: list[bytes], named: dict[str, bytes], running: set[asyncio.Task[None]]) -> None:
+        """What Tornado's ``_execute`` does, for a request whose body is handed over already.
+
+        Its task takes itself out of those that are *running*.
+        """
         try:
             method = str(self.request.method)
-            if method not in self.SUPPORTED_METHODS:
+            if method not in _NAMES:
                 raise HTTPError(405)
             self.path_args = [self.decode_argument(part) for part in arguments] if arguments else []
             self.path_kwargs = {name: self.decode_argument(part, name) for name, part in named.items()} if named else {}
             await self.prepare()  # type: ignore[misc]
             if self._finished or self.client_left:
                 return
-            await getattr(self, method.lower())(*self.path_args, **self.path_kwargs)
+            await getattr(self, _NAMES[method])(*self.path_args, **self.path_kwargs)
             if not self._finished:
                 self.finish()
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - told as Tornado does
             self._fail(error)
+        finally:
+            if self.task is not None:
+                running.discard(self.task)
 
     def _fail(self, error: BaseException) -> None:
         """Called where *error* is caught."""
@@ -122,9 +142,28 @@ class LeanHandler(RequestHandler):
 
     def set_headers(self, headers: Mapping[str, str]) -> None:
         """``set_header`` for each of *headers*; ValueError for what must not be in a field's value."""
-        if _SAFE.fullmatch("".join(headers.values())) is None:
+        if SAFE.fullmatch("".join(headers.values())) is None:
             raise ValueError(f"Unsafe header value in {headers!r}")
         self._headers.update(headers)
+
+    def stream(self, letterhead: Letterhead, fields: Mapping[str, str], chunk: bytes) -> asyncio.Future[None] | None:
+        """``set_headers`` and ``open`` at once, for a first *chunk* that is not empty.
+
+        *letterhead* has what is ``always`` there, and what else streams of its kind have in common.
+        """
+        answer = self.answer
+        touched = self.__dict__
+        if (
+            answer is None
+            or ("_headers" in touched or "_new_cookie" in touched or self._write_buffer or self._headers_written)
+            or (answer.head.version != "HTTP/1.1" or answer.head.method == "HEAD" or self._status_code != 200)
+        ):
+            self.set_headers({**letterhead.fields, **fields})
+            return self.open(chunk)
+        said = {"Date": _date(int(self.request._start_time)), **self.own_fields(), **fields}
+        lines = {**letterhead.lines, **lines_of(said)}
+        self._headers_written = True
+        return answer.stream(lines.values(), chunk)
 
     def open(self, chunk: bytes) -> asyncio.Future[None] | None:
         """Write the head, and a first *chunk* of a body of any length; a future while the client is behind."""

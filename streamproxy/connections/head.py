@@ -7,7 +7,7 @@ of the request line, HTTP/1.0 and 1.1 only, ``chunked`` as the one transfer codi
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache
 
 import httptools
@@ -50,17 +50,13 @@ class Head(msgspec.Struct, dict=True):
         return RequestStartLine(self.method, self.path, self.version)
 
 
-class _Once:
+class _Once(msgspec.Struct):
     """What ``httptools`` calls for a head, none of it written in Python: each field goes straight into a dictionary,
     where a later one of the same name replaces it, and *missing* is empty at the end."""
 
-    __slots__ = ("fields", "missing", "on_header", "on_headers_complete")
-
-    def __init__(self) -> None:
-        self.fields: dict[bytes, bytes] = {}
-        self.on_header = self.fields.__setitem__
-        self.missing = ["the end"]
-        self.on_headers_complete = self.missing.clear
+    missing: list[str]
+    on_header: Callable[[bytes, bytes], None]
+    on_headers_complete: Callable[[], None]
 
 
 class _Each:
@@ -104,14 +100,16 @@ def parse(data: bytes) -> Head:
         # llhttp knows the registered methods only. Whether one is answered is the application's to say.
         fields, each = _fields(b"GET" + data[line.end(1) :], count)
     version = _VERSIONS[minor]
-    length = _length(fields)
+    sized = "Content-Length" in fields and "Transfer-Encoding" not in fields
+    length = _number(fields["Content-Length"]) if sized else _length(fields)
+    usual = "Connection" not in fields or fields["Connection"] == "keep-alive"
     return Head(
         method=_name_of_method(method),
         path=target.decode("latin-1"),
         version=version,
         fields=fields,
         length=length,
-        lasting=(version == "HTTP/1.1" and "Connection" not in fields) or _lasting(method, version, fields, length),
+        lasting=(usual and version == "HTTP/1.1") or _lasting(method, version, fields, length),
         waits="Expect" in fields and fields["Expect"] == "100-continue",
         each=each,
     )
@@ -119,10 +117,11 @@ def parse(data: bytes) -> Head:
 
 def _fields(data: bytes, count: int) -> tuple[dict[str, str], HTTPHeaders | None]:
     """``Head.fields`` and ``Head.each`` of a head that has at most *count* lines of them."""
-    once = _Once()
-    _read(data, once)
-    text = b"\n".join((*once.fields.values(), b"")).decode("latin-1")
-    fields = dict(zip(map(_name, once.fields), text.split("\n"), strict=False))
+    found: dict[bytes, bytes] = {}
+    missing = ["the end"]
+    _read(data, _Once(missing, found.__setitem__, missing.clear))
+    text = b"\n".join((*found.values(), b"")).decode("latin-1")
+    fields = dict(zip(map(_name, found), text.split("\n"), strict=False))
     if len(fields) == count and " \n" not in text and "\t\n" not in text:
         return fields, None
     # A name may have come twice, or there is white space to cut.
@@ -145,13 +144,17 @@ def _read(data: bytes, into: _Once | _Each) -> None:
 
 
 def _length(fields: Mapping[str, str]) -> int | None:
-    if "Transfer-Encoding" in fields:
-        if "Content-Length" in fields or fields["Transfer-Encoding"].lower() != "chunked":
-            raise HTTPInputError("unsupported Transfer-Encoding")
-        return None
-    if "Content-Length" not in fields:
+    """Of a body whose length is not all that is said of it."""
+    if "Transfer-Encoding" not in fields:
         return 0
-    length = fields["Content-Length"]
+    if "Content-Length" in fields or fields["Transfer-Encoding"].lower() != "chunked":
+        raise HTTPInputError("unsupported Transfer-Encoding")
+    return None
+
+
+# What is refused is not kept.
+@lru_cache(maxsize=1024)
+def _number(length: str) -> int:
     if _LENGTH.fullmatch(length) is None:
         raise HTTPInputError("malformed Content-Length")
     return int(length)

@@ -24,6 +24,7 @@ class IOStreamClient:
     """Fills ``client.Client``."""
 
     def __init__(self, handler: RequestHandler, connection: HTTP1Connection, *, shortcut: bool) -> None:
+        self.loop = asyncio.get_running_loop()
         self._handler = handler
         self._connection = connection
         self._stream: IOStream = connection.stream

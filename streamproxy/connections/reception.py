@@ -70,9 +70,9 @@ class Reception:
         return _Arriving(handler, lambda: self._run(handler, found))
 
     def _run(self, handler: LeanHandler, found: Found) -> None:
-        handler.task = task = self._loop.create_task(handler.run(found.arguments, found.named))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        running = self._running
+        handler.task = task = self._loop.create_task(handler.run(found.arguments, found.named, running))
+        running.add(task)
 
     def _find(self, request: HTTPServerRequest) -> Found | None:
         delegate = self._application.find_handler(request)

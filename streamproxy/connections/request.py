@@ -52,8 +52,7 @@ class LeanRequest(HTTPServerRequest):
         self.version = head.version
         self.connection = connection
         self._head = head
-        host = head.fields.get("Host")
-        self.host = _checked(host) if host is not None else _nobodys(head.version)
+        self.host = _checked(head.fields["Host"]) if "Host" in head.fields else _nobodys(head.version)
         self._start_time = time.time()
 
     @cached_property

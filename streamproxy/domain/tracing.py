@@ -57,7 +57,12 @@ class Span(Protocol):
 
 
 class Tracer(Protocol):
-    """Begins the span of a request."""
+    """Begins the span of a request.
+
+    *recording* is false where spans only pass on the trace that a request came with: those of others need not be made.
+    """
+
+    recording: ClassVar[bool]
 
     def request(self, name: str, headers: Mapping[str, str], attributes: Attributes) -> Span:
         """*headers* are the request's: they may name the trace it belongs to."""
@@ -82,6 +87,8 @@ UNTRACED: Final = Untraced({})
 
 class NoTracer:
     """Passes on the trace that a request came with, if it is one."""
+
+    recording: ClassVar[bool] = False
 
     @staticmethod
     def request(name: str, headers: Mapping[str, str], attributes: Attributes) -> Untraced:  # noqa: ARG004

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Mapping
 
 from streamproxy.domain.sessions import checked_session_id
 from streamproxy.domain.streams import EndReason
-from streamproxy.domain.tracing import operation
+from streamproxy.domain.tracing import UNTRACED, Span, operation
 from streamproxy.errors import StreamProxyError
 from streamproxy.handlers.base import BaseHandler
 from streamproxy.handlers.eventstream import EventStream
@@ -36,15 +36,7 @@ class AnsweringHandler(BaseHandler):
         """The order for *request*; BadRequestError for a malformed *session_id*."""
         self.log_fields["model"] = request.model
         stream_id = new_stream_id()
-        attributes = {
-            "http.request.method": str(self.request.method),
-            "http.route": endpoint,
-            "gen_ai.operation.name": operation(endpoint),
-            "gen_ai.request.model": request.model,
-            "streamproxy.request_id": self.request_id,
-            "streamproxy.stream_id": stream_id,
-        }
-        name = f"{self.request.method} {endpoint}"
+        traced = self.environment.tracer.recording or "Traceparent" in self.sent
         return Order(
             principal=self.principal,
             request=request,
@@ -52,12 +44,23 @@ class AnsweringHandler(BaseHandler):
             stream_id=stream_id,
             endpoint=endpoint,
             session_id=None if session_id is None else checked_session_id(session_id),
-            # Without that one there is no trace to join.
-            trace=self.environment.tracer.request(
-                name, self.request.headers if "Traceparent" in self.sent else {}, attributes
-            ),
+            trace=self._span(endpoint, request.model, stream_id) if traced else UNTRACED,
             policy=policy,
         )
+
+    def _span(self, endpoint: str, model: str, stream_id: str) -> Span:
+        """The span of this request, in the trace that it came with or in one of its own."""
+        attributes = {
+            "http.request.method": str(self.request.method),
+            "http.route": endpoint,
+            "gen_ai.operation.name": operation(endpoint),
+            "gen_ai.request.model": model,
+            "streamproxy.request_id": self.request_id,
+            "streamproxy.stream_id": stream_id,
+        }
+        # Without that one there is no trace to join.
+        headers = self.request.headers if "Traceparent" in self.sent else {}
+        return self.environment.tracer.request(f"{self.request.method} {endpoint}", headers, attributes)
 
     def relay(self, order: Order) -> Awaitable[None]:
         """Answer as the upstream does: a stream of events, or its JSON body."""
@@ -78,7 +81,8 @@ class AnsweringHandler(BaseHandler):
                     await exchange.body()
                 complete = True
         finally:
-            self._log_exchange()
+            if not self.logged:
+                self._log_exchange()
         return exchange if complete else None
 
     async def _whole(self, exchange: Exchange) -> None:
@@ -93,7 +97,8 @@ class AnsweringHandler(BaseHandler):
                     self.finish()
                     exchange.told()
         finally:
-            self._log_exchange()
+            if not self.logged:
+                self._log_exchange()
 
     async def _stream(self, exchange: Exchange) -> None:
         environment = self.environment
@@ -118,7 +123,8 @@ class AnsweringHandler(BaseHandler):
                         raise
                     await self._fail_in_stream(exchange, events, error)
         finally:
-            self._log_exchange()
+            if not self.logged:
+                self._log_exchange()
 
     async def _fail_in_stream(self, exchange: Exchange, events: EventStream, error: StreamProxyError) -> None:
         """200 is out: the error is told in the stream, where every SDK raises on it."""
@@ -143,10 +149,10 @@ class AnsweringHandler(BaseHandler):
         return fields
 
     def _log_exchange(self) -> None:
-        if self.exchange is not None and not self.logged:
+        if self.exchange is not None:
             self._note(self.exchange)
         if self.client_left:
-            self.log_request()
+            self.on_finish()
 
     def _note(self, exchange: Exchange) -> None:
         """The exchange's part of the log line."""

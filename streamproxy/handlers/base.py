@@ -45,14 +45,17 @@ access = logging.getLogger("streamproxy.access")
 MAX_DISCARDED_BODY = 16 << 20
 # nginx's word for a client that left before the answer was complete.
 CLIENT_CLOSED_REQUEST = 499
-# On every answer.
-ALWAYS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
 
 
 class BaseHandler(LeanHandler):
     """See the module. Subclasses that need no credential set ``public = True``."""
 
     public: ClassVar[bool] = False
+    always: ClassVar[Mapping[str, str]] = {
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+        "Cache-Control": "no-store",
+    }
     principal: Principal
     logged = False
     _body: bytes | bytearray = b""
@@ -100,16 +103,15 @@ class BaseHandler(LeanHandler):
     async def admit(self) -> None:
         """Whatever may refuse the request before its body is looked at."""
         if not self.public:
-            self.principal = await self.environment.authenticate(self.request, self.sent)
+            environment, sent = self.environment, self.sent
+            cookie = environment.bearer_in_cookie(self.request) if "Cookie" in sent else None
+            self.principal = await environment.auth.authenticate(sent.get("Authorization"), cookie=cookie)
 
     @staticmethod
     async def _refuse(refusal: StreamProxyError, *_: str, **__: str) -> None:
         raise refusal
 
     def data_received(self, chunk: bytes) -> None:
-        if len(self._body) + len(chunk) > self.environment.max_body_bytes:
-            self._body_too_large = True
-            self._body = b""
         if self._body_too_large:
             return
         if not self._body:  # Most come in one piece.
@@ -117,6 +119,9 @@ class BaseHandler(LeanHandler):
         else:
             self._body = self._body if isinstance(self._body, bytearray) else bytearray(self._body)
             self._body += chunk
+        if len(self._body) > self.environment.max_body_bytes:
+            self._body_too_large = True
+            self._body = b""
 
     @property
     def body(self) -> bytes:
@@ -157,7 +162,9 @@ class BaseHandler(LeanHandler):
     # -- the answer -----------------------------------------------------------------------------------
 
     def own_fields(self) -> Mapping[str, str]:
-        return {"X-Request-Id": self.request_id, **ALWAYS, **self.environment.cors.answer(self.sent)}
+        cors, sent = self.environment.cors, self.sent
+        allowing = cors.answer(sent["Origin"]) if "Origin" in sent else cors.others
+        return {"X-Request-Id": self.request_id, **allowing}
 
     def compute_etag(self) -> None:
         """No answer of ours is worth hashing: they are all their own."""
@@ -180,7 +187,7 @@ class BaseHandler(LeanHandler):
             # What is out cannot be taken back. The client must see that it was cut: a finished body looks whole.
             self.log_fields.setdefault("error", self._error_of(kwargs.get("exc_info"), status_code).code)
             self.client.close()
-            self.log_request()
+            self.on_finish()
             return
         super().send_error(status_code, **kwargs)
 
@@ -220,9 +227,6 @@ class BaseHandler(LeanHandler):
     # -- the line in the log ------------------------------------------------------------------------------
 
     def on_finish(self) -> None:
-        self.log_request()
-
-    def log_request(self) -> None:
         """One line a request, when it is over. Never content, credential or query."""
         if self.logged:
             return
@@ -233,10 +237,10 @@ class BaseHandler(LeanHandler):
             "path": self.request.path,
             "status": CLIENT_CLOSED_REQUEST if self.client_left else self._status_code,
             "ms": int((time.monotonic() - self.began) * 1000),
-            "principal": self.principal.id if hasattr(self, "principal") else None,
+            "principal": self.principal.id if "principal" in self.__dict__ else None,
             **self.log_fields,
         }
-        access_line(access, said)
+        access_line(access, said, self.client.loop)
 
 
 class NotFoundHandler(BaseHandler):

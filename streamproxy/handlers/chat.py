@@ -44,7 +44,7 @@ class ChatCompletionsHandler(AnsweringHandler):
             with self.while_client_listens():
                 await self._send(live, order)
         if self.client_left:
-            self.log_request()
+            self.on_finish()
 
     async def _send(self, live: LiveStream, order: Order) -> None:
         environment, source = self.environment, Source(live.head, live)

@@ -47,16 +47,15 @@ class Cors:
     def __init__(self, origins: Sequence[str]) -> None:
         self._origins = frozenset(origins)
         self._answers = {origin: {**_allowing(origin), "Vary": "Origin"} for origin in self._origins}
-        # Where every origin, or none, is allowed, it makes no difference which one asks.
-        self._others = _VARYING if self._origins else {}
+        # For a request without an Origin, or with another one.
+        self.others: Mapping[str, str] = _VARYING if self._origins else {}
         if "*" in self._origins:
-            self._answers, self._others = {}, _allowing("*")
+            # Where every origin is allowed it makes no difference which one asks.
+            self._answers, self.others = {}, _allowing("*")
 
-    def answer(self, sent: Mapping[str, str]) -> Mapping[str, str]:
-        """Fields for any answer, errors and streams included, to a request with the fields *sent*."""
-        if not self._answers or "Origin" not in sent:
-            return self._others
-        return self._answers.get(sent["Origin"], self._others)
+    def answer(self, origin: str) -> Mapping[str, str]:
+        """Fields for any answer, errors and streams included, to a request from a page of *origin*."""
+        return self._answers.get(origin, self.others)
 
     def preflight(self, headers: HTTPHeaders) -> Mapping[str, str]:
         """Further fields for the answer to OPTIONS."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
 
-from streamproxy.domain.identity import Principal
 from streamproxy.domain.ports import Conversations, Pingable
 from streamproxy.domain.tracing import Tracer
 from streamproxy.handlers.cors import Cors
@@ -71,12 +70,8 @@ class Environment:
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     old_proxy: OldProxyCheck = field(default_factory=OldProxyCheck)
 
-    def authenticate(self, request: HTTPServerRequest, sent: Mapping[str, str]) -> Awaitable[Principal]:
-        """The principal of *request*, which has the fields *sent*; AuthenticationError when there is none."""
-        cookie = self._cookie(request) if "Cookie" in sent else None
-        return self.auth.authenticate(sent.get("Authorization"), cookie=cookie)
-
-    def _cookie(self, request: HTTPServerRequest) -> str | None:
+    def bearer_in_cookie(self, request: HTTPServerRequest) -> str | None:
+        """What our own page has sent with *request*; None where there is none, or another page sent it."""
         cookies = request.cookies
         if self.cookie in cookies and from_own_page(request.headers, request.host):
             return cookies[self.cookie].value

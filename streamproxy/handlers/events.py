@@ -76,7 +76,7 @@ class EventsHandler(BaseHandler):
                 with self.while_client_listens():
                     await self._send(source, after)
         if self.client_left:
-            self.log_request()
+            self.on_finish()
 
     async def _count(self, *, resumed: bool) -> None:
         kind, policy = ("resumes", RESUMES) if resumed else ("reads", READS)

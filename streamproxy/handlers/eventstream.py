@@ -13,18 +13,22 @@ from types import TracebackType
 from typing import Self
 
 from streamproxy.connections.bounds import WRITE_SECONDS
+from streamproxy.connections.letterhead import Letterhead
 from streamproxy.handlers.base import BaseHandler
 from streamproxy.wire.sse import HEARTBEAT
 
 # How often it is looked whether a reader that is behind takes anything.
 LOOK_SECONDS = 1.0
 
-FIELDS = {
-    "Content-Type": "text/event-stream; charset=utf-8",
-    "Cache-Control": "no-cache, no-transform",
-    # nginx buffers a proxied answer unless it is told otherwise, here or in its configuration.
-    "X-Accel-Buffering": "no",
-}
+LETTERHEAD = Letterhead(
+    {
+        **BaseHandler.always,
+        "Content-Type": "text/event-stream; charset=utf-8",
+        "Cache-Control": "no-cache, no-transform",
+        # nginx buffers a proxied answer unless it is told otherwise, here or in its configuration.
+        "X-Accel-Buffering": "no",
+    }
+)
 
 
 class EventStream:
@@ -54,7 +58,7 @@ class EventStream:
         self._client = handler.client
         self._heartbeat = heartbeat
         self._fields = fields
-        self._loop = asyncio.get_running_loop()
+        self._loop = handler.client.loop
         self._wrote = self._loop.time()
         self._opens = self._wrote + open_after
         self._pending: asyncio.Future[None] | None = None
@@ -72,17 +76,14 @@ class EventStream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._timer is not None:
-            self._stop()
+            self._timer.cancel()
 
     def finish(self) -> None:
         """The answer is complete. Behind its end there must not be a heartbeat."""
-        self._stop()
-        self._handler.end()
-
-    def _stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._handler.end()
 
     async def send(self, frames: bytes) -> None:
         """Write whole events; waits only while the client's socket takes no more."""
@@ -107,8 +108,7 @@ class EventStream:
     def _open(self, data: bytes) -> asyncio.Future[None] | None:
         self._wrote = self._loop.time()
         self.opened = True
-        self._handler.set_headers({**FIELDS, **self._fields()})
-        self._pending = self._handler.open(data)
+        self._pending = self._handler.stream(LETTERHEAD, self._fields(), data)
         return self._pending
 
     async def _drained(self) -> None:

@@ -20,7 +20,7 @@ class HealthHandler(BaseHandler):
     async def get(self) -> None:
         self.write_json(b'{"status":"alive"}')
 
-    def log_request(self) -> None:
+    def on_finish(self) -> None:
         """Probes come every second from every side; they are not worth a line."""
 
 

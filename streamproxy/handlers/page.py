@@ -39,7 +39,8 @@ class PageHandler(BaseHandler):
     async def _welcome_guest(self) -> None:
         environment = self.environment
         try:
-            await environment.authenticate(self.request, self.sent)
+            cookie = environment.bearer_in_cookie(self.request)
+            await environment.auth.authenticate(self.sent.get("Authorization"), cookie=cookie)
         except AuthenticationError:
             set_page_cookie(self, await environment.auth.issue_guest())
 

@@ -75,18 +75,17 @@ class Authenticator:
             how, text = "bearer", bearer_of(authorization)
         else:
             how, text = "cookie", (cookie or "").strip()
-        if how == "bearer" and text.startswith(API_TOKEN_PREFIX):
-            how = "api_token"
+        known = self._recent.get(how, text)
+        if known is not None:
+            return known
         if not text:
             raise AuthenticationError(
                 "No credential: send the header 'Authorization: Bearer <token>'.", code="missing_credential"
             )
         if len(text) > LONGEST_BEARER:
             raise unrecognised()
-        known = self._recent.get(how, text)
-        if known is not None:
-            return known
-        look_up = partial(self._by_api_token, text) if how == "api_token" else partial(self._by_bearer, how, text)
+        is_token = how == "bearer" and text.startswith(API_TOKEN_PREFIX)
+        look_up = partial(self._by_api_token, text) if is_token else partial(self._by_bearer, how, text)
         return await self._recent.found(how, text, look_up)
 
     async def issue_bearer(self, user: User, *, days: float) -> str:
@@ -219,7 +218,8 @@ class Authenticator:
             raise unrecognised()
         token_id, user = found
         principal = Principal(user.id, user.name, user.role, "api_token", token_id)
-        self._recent.put("api_token", text, principal)
+        # As what it came: that it is a token its own text says.
+        self._recent.put("bearer", text, principal)
         return principal
 
     async def _by_bearer(self, how: str, text: str) -> Principal:

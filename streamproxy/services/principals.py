@@ -27,10 +27,10 @@ class PrincipalCache:
         self._looking: dict[bytes, asyncio.Future[Principal]] = {}
 
     def get(self, kind: str, text: str) -> Principal | None:
-        known = self._known.get(_digest(kind, text))
-        if known is None:
+        key = _digest(kind, text)
+        if key not in self._known:
             return None
-        until, principal = known
+        until, principal = self._known[key]
         # A clock that was set back must not make an old answer live longer than its time.
         now = self._clock()
         return principal if until - self._seconds <= now < until else None

@@ -8,7 +8,7 @@ import pytest
 from tornado.httputil import HTTPHeaders, HTTPInputError
 
 from streamproxy.connections import fields
-from streamproxy.connections.fields import Fields, fields_of, spelled, values_of
+from streamproxy.connections.fields import Fields, fields_of, lines_of, spelled, values_of
 
 SAID = {"content-TYPE": "text/plain", "X-Session-Id": "", "etag": '"x"', "X": "a,b"}
 
@@ -56,6 +56,18 @@ def test_values_are_told_by_name_in_a_dictionary_of_ones_own(make: Callable[[dic
     assert found == {"Content-Type": ["text/plain"], "X-Session-Id": [""], "Etag": ['"x"'], "X": ["a,b", "c"]}
     found["X"] = ["d"]
     assert headers["X"] == "a,b,c"
+
+
+def test_lines_are_those_of_a_head() -> None:
+    lines = lines_of(SAID)
+    assert lines == {name: f"{name}: {value}\r\n" for name, value in HTTPHeaders(SAID).items()}
+    assert [*lines_of({"a": "1", "A": "2"})] == ["A"]
+
+
+@pytest.mark.parametrize("value", ["a\r\nb", "a\nb", "a\0", "\u20ac"])
+def test_no_line_is_more_than_one(value: str) -> None:
+    with pytest.raises(ValueError, match="Unsafe"):
+        lines_of({"A": "b", "X": value})
 
 
 def test_names_are_spelled_as_tornado_does() -> None:

@@ -17,6 +17,7 @@ from streamproxy.connections import handler as lean
 from streamproxy.connections.answer import Answer
 from streamproxy.connections.handler import LeanHandler
 from streamproxy.connections.head import parse
+from streamproxy.connections.letterhead import Letterhead
 from streamproxy.connections.origin import Peer
 from streamproxy.serving import make_server
 from tests.handlers.worker import serving
@@ -25,8 +26,14 @@ HEAD = b"%b %b HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nConnection: close\r\
 BOTH = pytest.mark.parametrize("shortcuts", [True, False], ids=["ours", "Tornado's"])
 
 
+ALWAYS = {"X-Always": "1", "Cache-Control": "no-store"}
+LETTERHEAD = Letterhead({**ALWAYS, "Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
+
+
 class Asked(LeanHandler):
     """Does what its body says."""
+
+    always = ALWAYS
 
     async def prepare(self) -> None:
         self.said = getattr(self, "said", b"")
@@ -48,6 +55,22 @@ class Asked(LeanHandler):
     async def put(self) -> None:
         self.set_headers({"X-Asked": self.said.decode("latin-1")})
         self.open(b"one,")
+        self.open(b"two")
+        self.end()
+
+    async def options(self) -> None:
+        if self.said == b"status":
+            self.set_status(202)
+        if self.said == b"cookie":
+            self.set_cookie("a", "b")
+        if self.said == b"field":
+            self.set_header("X-Field", "1")
+        if self.said == b"written":
+            self.write(b"zero,")
+        if self.said == b"twice":
+            self.stream(LETTERHEAD, {}, b"before,")
+        said = self.said.decode("latin-1")
+        self.stream(LETTERHEAD, {"X-Asked": said, "x-asked-BY": "", "X-Always": "2"}, b"one,")
         self.open(b"two")
         self.end()
 
@@ -125,6 +148,17 @@ REQUESTS = {
     "cancelled elsewhere": asking(b"foreign", method=b"HEAD"),
     "nothing written": asking(b"", method=b"GET"),
     "query": asking(b"hello", path=b"/x?a=b"),
+    "letterhead": asking(b"hello", method=b"OPTIONS"),
+    "letterhead, all of latin-1": asking(b"\xe9\xff", method=b"OPTIONS"),
+    "letterhead, unsafe": asking(b"a\r\nb: c", method=b"OPTIONS"),
+    "letterhead, line feed": asking(b"a\nb: c", method=b"OPTIONS"),
+    "letterhead, nul": asking(b"a\0", method=b"OPTIONS"),
+    "letterhead, status": asking(b"status", method=b"OPTIONS"),
+    "letterhead, cookie": asking(b"cookie", method=b"OPTIONS"),
+    "letterhead, field": asking(b"field", method=b"OPTIONS"),
+    "letterhead, written": asking(b"written", method=b"OPTIONS"),
+    "letterhead, twice": asking(b"twice", method=b"OPTIONS"),
+    "letterhead, HTTP/1.0": asking(b"hello", method=b"OPTIONS").replace(b"HTTP/1.1", b"HTTP/1.0"),
 }
 
 
@@ -151,6 +185,7 @@ def fields(answer: bytes) -> tuple[bytes, list[bytes], bytes]:
 def on_ours(application: Application) -> HTTPServerRequest:
     class Line:
         peer = Peer(("1.2.3.4", 5), "1.2.3.4", ())
+        loop = None
 
     head = parse(b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n")
     return HTTPServerRequest(start_line=head.line, headers=head.headers, connection=Answer(Line(), head))  # type: ignore[arg-type]

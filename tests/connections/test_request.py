@@ -74,6 +74,7 @@ def test_what_an_answer_says_of_its_request_is_of_that_request() -> None:
 
     class Line:
         peer = Peer(("1.2.3.4", 5), "1.2.3.4", ())
+        loop = None
 
     answer = Answer(Line(), head)  # type: ignore[arg-type]
     assert answer.context.remote_ip == "9.9.9.9"

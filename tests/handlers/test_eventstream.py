@@ -13,14 +13,15 @@ from streamproxy.handlers.eventstream import EventStream
 
 async def test_a_writer_that_is_cancelled_takes_nobody_elses_wait_with_it() -> None:
     """At a hand-over the reader's task is cancelled where it waits, and has one more line to write then."""
-    behind: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    loop = asyncio.get_running_loop()
+    behind: asyncio.Future[None] = loop.create_future()
     sent: list[bytes] = []
 
     def send(data: bytes) -> asyncio.Future[None]:
         sent.append(data)
         return behind
 
-    client = SimpleNamespace(send=send, writing=lambda: not behind.done())
+    client = SimpleNamespace(loop=loop, send=send, writing=lambda: not behind.done())
     handler: Any = SimpleNamespace(client=client)
     events = EventStream(handler, heartbeat=60, open_after=60, fields=dict)
     events.opened = True
