@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -20,11 +21,17 @@ class Script:
         return cls(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 
-_SCRIPTS = {
-    # Read once, before anybody is served: the day a file cannot be opened is the day they are needed most.
-    path.name.removesuffix(".lua"): Script.of(path.name.removesuffix(".lua"), path.read_text("utf-8"))
-    for path in (files(__package__) / "lua").iterdir()
-}
+# Read once, before anybody is served: the day a file cannot be opened is the day they are needed most.
+_FILES = {path.name: path.read_text("utf-8") for path in (files(__package__) / "lua").iterdir()}
+# A server knows no modules: what several scripts share is put into each of them.
+_SHARED = re.compile(r"^-- Here stands (\w+\.lua)\.$", re.MULTILINE)
+
+
+def _script(file: str) -> Script:
+    return Script.of(file.removesuffix(".lua"), _SHARED.sub(lambda found: _FILES[found[1]], _FILES[file]))
+
+
+_SCRIPTS = {script.name: script for script in map(_script, _FILES)}
 
 
 def load_script(name: str) -> Script:
