@@ -45,7 +45,8 @@ class AzureDialect(msgspec.Struct, frozen=True):
 
     def plain(self, request: PlainRequest, *, model: str, secret: str) -> Call:
         path = self._path(f"/deployments/{quote(model, safe='')}{request.path}")
-        return Call(path, {**openai.ACCEPTING[request.stream], **_api_key(secret)}, encode_plain(request, model=model))
+        body = encode_plain(request, model=model)
+        return Call(path, {**openai.ACCEPTING[request.stream], **_api_key(secret)}, (body,))
 
     def models(self, *, secret: str) -> Call:
         return Call(self._path("/models"), {"Accept": "application/json", **_api_key(secret)}, None)

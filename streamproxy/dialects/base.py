@@ -21,11 +21,14 @@ from streamproxy.wire.sse import Event
 
 
 class Call(msgspec.Struct, frozen=True):
-    """One HTTP call to an upstream. *path* is relative to the base URL; a GET when *body* is None."""
+    """One HTTP call to an upstream. *path* is relative to the base URL; a GET when *body* is None.
+
+    *body* is in pieces: a long conversation is not copied to be put together, but only as it is sent.
+    """
 
     path: str
     headers: Mapping[str, str]
-    body: bytes | None
+    body: Sequence[bytes] | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,8 @@ class OpenAIDialect(msgspec.Struct, frozen=True):
         return Call("/chat/completions", {**ACCEPTING[request.stream], **_bearer(secret)}, body)
 
     def plain(self, request: PlainRequest, *, model: str, secret: str) -> Call:
-        return Call(request.path, {**ACCEPTING[request.stream], **_bearer(secret)}, encode_plain(request, model=model))
+        body = encode_plain(request, model=model)
+        return Call(request.path, {**ACCEPTING[request.stream], **_bearer(secret)}, (body,))
 
     def models(self, *, secret: str) -> Call:
         return Call("/models", {"Accept": "application/json", **_bearer(secret)}, None)
@@ -67,8 +68,8 @@ class OpenAIDialect(msgspec.Struct, frozen=True):
         return classify(RULES, status, headers, body)
 
 
-def chat_body(request: ChatRequest, *, model: str, messages: Sequence[Message], quirks: Quirks) -> bytes:
-    """The request's JSON with what *quirks* want changed."""
+def chat_body(request: ChatRequest, *, model: str, messages: Sequence[Message], quirks: Quirks) -> tuple[bytes, ...]:
+    """The request's JSON with what *quirks* want changed, in pieces."""
     if quirks.drop_fields or quirks.max_tokens_field or not quirks.send_stream_options:
         request = _without_what_is_refused(request, quirks)
     return encode_request(request, model=model, messages=messages, ask_usage=quirks.send_stream_options)

@@ -40,29 +40,36 @@ class Turn(msgspec.Struct, frozen=True):
     tokens: int
 
 
-_TURNS = msgspec.json.Decoder(tuple[tuple[dict[str, Any], ...], ...])
+_SAID = msgspec.json.Decoder(tuple[dict[str, Any], ...])
 
 
 class KeptTurns(Unread[Turn]):
     """Turns as a store keeps them, oldest first.
 
-    Of each its id, its *sizes* in tokens, and what was said in it *spelled* as a JSON array of messages.
+    *lines* has a line for each: its size in tokens, how many messages it has, its id. *tokens* is the sum of the sizes,
+    0 when one of them is not known. *said* is what was said in each, as a JSON array of messages.
     """
 
-    __slots__ = ("_ids", "sizes", "spelled")
+    __slots__ = ("_lines", "said", "tokens")
 
-    def __init__(self, ids: Sequence[bytes], sizes: Sequence[int], spelled: Sequence[bytes]) -> None:
-        super().__init__()
-        self._ids = ids
-        self.sizes = sizes
-        self.spelled = spelled
+    def __init__(self, lines: bytes, tokens: int, said: Sequence[bytes]) -> None:
+        self._lines = lines
+        self.tokens = tokens
+        self.said = said
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self.said)
+
+    def spelled(self) -> bytes:
+        """All that was said in them: messages as JSON, with commas in between and no brackets around."""
+        return b",".join([array[1:-1] for array in self.said if array != b"[]"])
 
     def _read(self) -> Sequence[Turn]:
-        said = _TURNS.decode(b"[%b]" % b",".join(self.spelled))
-        return [*map(Turn, map(bytes.decode, self._ids), said, self.sizes)]
+        turns = []
+        for line, array in zip(self._lines.decode().split("\n"), self.said, strict=True):
+            tokens, _, name = line.split(" ", 2)
+            turns.append(Turn(name, _SAID.decode(array), int(tokens)))
+        return turns
 
 
 class Context(msgspec.Struct, frozen=True):

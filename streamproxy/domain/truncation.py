@@ -26,8 +26,9 @@ RESULT_ROLES = frozenset({"tool", "function"})
 LEAST_TOKENS = 16
 
 
-# As JSON spells them where a message has one of them.
+# As JSON spells them where a message has one of them; and how a turn mostly begins, with none.
 _RESULT_WORDS = tuple(b'"%b"' % role.encode() for role in sorted(RESULT_ROLES))
+_FROM_A_USER = b'[{"role":"user"'
 
 
 class Fitted(msgspec.Struct, frozen=True):
@@ -64,24 +65,31 @@ def whole(
     """
     turns = context.turns
     kept = turns if isinstance(turns, KeptTurns) else None
-    sizes = [*map(_tokens_of, turns)] if kept is None else kept.sizes
-    earlier = sum(sizes)
+    earlier = _sum_of_known(turns) if kept is None else kept.tokens
     tokens += TOKENS_FOR_REPLY + earlier
-    if tokens > budget or earlier > context_budget or 0 in sizes:
+    if tokens > budget or earlier > context_budget or (earlier == 0 and turns):
         return None
-    oldest = turns[0].messages[:1] if turns and _may_answer_call(kept) else ()
+    oldest = () if kept is not None and kept.said[0].startswith(_FROM_A_USER) else _oldest(turns)
     if not RESULT_ROLES.isdisjoint(map(_role_of, (*oldest, *new[:1]))):
         # They answer a call that is no longer there, or that belongs to what is new.
         return None
     head = () if system is None else (system,)
-    if kept is not None:
-        return Fitted(SpelledMessages(head, kept.spelled, new), 0, tokens)
+    if kept is not None and (spelled := kept.spelled()):
+        return Fitted(SpelledMessages(head, spelled, new), 0, tokens)
     return Fitted((*head, *chain.from_iterable(map(_messages_of, turns)), *new), 0, tokens)
 
 
-def _may_answer_call(kept: KeptTurns | None) -> bool:
-    """False where the oldest turn begins with no result of a tool, as its JSON shows without being read."""
-    return kept is None or any(word in kept.spelled[0] for word in _RESULT_WORDS)
+def _sum_of_known(turns: Sequence[Turn]) -> int:
+    """The size of *turns*; 0 when that of one is not known."""
+    sizes = [*map(_tokens_of, turns)]
+    return 0 if 0 in sizes else sum(sizes)
+
+
+def _oldest(turns: Sequence[Turn]) -> Sequence[Message]:
+    """The first message of *turns*; none as well where nothing in its turn's JSON is a tool's result."""
+    if not turns or (isinstance(turns, KeptTurns) and not any(word in turns.said[0] for word in _RESULT_WORDS)):
+        return ()
+    return turns[0].messages[:1]
 
 
 def fit(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from yarl import URL
 
@@ -16,11 +16,13 @@ class Asking:
         self.lender = lender
         self._target = f" {url.raw_path_qs} HTTP/1.1\r\nHost: {_host(url)}\r\n{_fields(fixed)}"
 
-    def request(self, headers: Mapping[str, str], body: bytes | None) -> bytes:
-        """A POST (a GET when *body* is None) as it is sent. ValueError for a header that is none."""
+    def request(self, headers: Mapping[str, str], body: Sequence[bytes] | None) -> bytes:
+        """A POST of *body*'s pieces (a GET when it is None) as it is sent. ValueError for a header that is none."""
         if body is None:
             return f"GET{self._target}{_fields(headers)}\r\n".encode()
-        return f"POST{self._target}{_fields(headers)}Content-Length: {len(body)}\r\n\r\n".encode() + body
+        length = sum(map(len, body))
+        head = f"POST{self._target}{_fields(headers)}Content-Length: {length}\r\n\r\n".encode()
+        return b"".join((head, *body))
 
 
 def _host(url: URL) -> str:

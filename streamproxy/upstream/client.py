@@ -13,7 +13,7 @@ or where *shortcut* is false.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self, TypeAlias
@@ -93,7 +93,7 @@ class AiohttpTransport:
             trust_env=False,
         )
 
-    async def open(self, url: str, *, headers: Mapping[str, str], body: bytes | None) -> AnyReply:
+    async def open(self, url: str, *, headers: Mapping[str, str], body: Sequence[bytes] | None) -> AnyReply:
         try:
             if not self._shortcut:
                 return await self._open_by_session(URL(url), headers, body)
@@ -105,10 +105,12 @@ class AiohttpTransport:
             raise unopened(exc, self._connect_timeout) from exc
         return reply
 
-    async def _open_by_session(self, target: URL, headers: Mapping[str, str], body: bytes | None) -> AiohttpReply:
+    async def _open_by_session(
+        self, target: URL, headers: Mapping[str, str], body: Sequence[bytes] | None
+    ) -> AiohttpReply:
         session = self._sessions[self._is_private(target)]
-        method = "GET" if body is None else "POST"
-        return AiohttpReply(await session.request(method, target, data=body, headers=headers, allow_redirects=False))
+        method, data = ("GET", None) if body is None else ("POST", b"".join(body))
+        return AiohttpReply(await session.request(method, target, data=data, headers=headers, allow_redirects=False))
 
     def _asking(self, url: str) -> Asking:
         target = URL(url)

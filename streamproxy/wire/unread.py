@@ -14,8 +14,7 @@ class Unread(Sequence[T]):
 
     __slots__ = ("_values",)
 
-    def __init__(self) -> None:
-        self._values: Sequence[T] | None = None
+    _values: Sequence[T]
 
     @abstractmethod
     def _read(self) -> Sequence[T]:
@@ -24,9 +23,11 @@ class Unread(Sequence[T]):
     @property
     def values(self) -> Sequence[T]:
         """All of them."""
-        if self._values is None:
-            self._values = self._read()
-        return self._values
+        try:
+            return self._values
+        except AttributeError:  # nobody has looked yet
+            self._values = values = self._read()
+            return values
 
     def __len__(self) -> int:
         return len(self.values)

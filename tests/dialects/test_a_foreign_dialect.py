@@ -93,7 +93,7 @@ class MessagesDialect:
             "stream": request.stream,
         }
         # The scripted upstream plays its scripts to paths with this end only.
-        return Call("/v1/messages/chat/completions", {"x-api-key": secret}, json.dumps(body).encode())
+        return Call("/v1/messages/chat/completions", {"x-api-key": secret}, (json.dumps(body).encode(),))
 
     def plain(self, request: PlainRequest, *, model: str, secret: str) -> Call:
         raise NotImplementedError

@@ -25,7 +25,7 @@ def call_of(name: str, quirks: Quirks = NO_QUIRKS, *, model: str = "at-theirs", 
 
 def sent(call: Call) -> Any:
     assert call.body is not None
-    return json.loads(call.body)
+    return json.loads(b"".join(call.body))
 
 
 def test_openais_call() -> None:

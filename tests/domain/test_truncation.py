@@ -15,6 +15,7 @@ from streamproxy.domain.tokens import TOKENS_FOR_REPLY, count_message, count_mes
 from streamproxy.domain.truncation import LEAST_TOKENS, Fitted, fit, whole
 from streamproxy.errors import ContextLengthError
 from streamproxy.tokenizer import SHIPPED, EncodingCounter, read_encoding
+from streamproxy.wire.chat import SpelledMessages
 
 AMPLE = 1_000_000
 SYSTEM: Message = {"role": "system", "content": "s" * 10}
@@ -59,8 +60,10 @@ def turn(name: str, *messages: Message) -> Turn:
 
 def as_kept(turns: Sequence[Turn]) -> KeptTurns:
     """As a store has them."""
-    ids, sizes = [t.id.encode() for t in turns], [t.tokens for t in turns]
-    return KeptTurns(ids, sizes, [msgspec.json.encode(t.messages) for t in turns])
+    lines = "\n".join(f"{t.tokens} {len(t.messages)} {t.id}" for t in turns)
+    known = all(t.tokens for t in turns)
+    said = [msgspec.json.encode(t.messages) for t in turns]
+    return KeptTurns(lines.encode(), sum(t.tokens for t in turns) if known else 0, said)
 
 
 def turns(count: int, length: int = 42) -> tuple[Turn, ...]:
@@ -335,6 +338,37 @@ def test_only_words_of_a_result_make_a_store_s_turn_be_read(said: str) -> None:
     prompt = whole(context, [user("?")], system=None, tokens=5, budget=AMPLE, context_budget=AMPLE)
     assert prompt is not None
     assert prompt.messages == (user(said), answer("x"), user("?"))
+
+
+@pytest.mark.parametrize(
+    "first",
+    [result(0), dict(reversed(result(0).items())), {"role": "function", "name": "look", "content": "found"}],
+    ids=["role first", "role last", "function"],
+)
+def test_a_result_without_its_call_is_seen_in_a_store_s_turns(first: Message) -> None:
+    kept = Context(None, as_kept((turn("0", first, answer("x")), turn("1", user("y")))))
+    assert whole(kept, [user("?")], system=None, tokens=5, budget=AMPLE, context_budget=AMPLE) is None
+
+
+@pytest.mark.parametrize(
+    "turns",
+    [(turn("0", user("a")), turn("1", user("b"))), (turn("0", dict(reversed(user("a").items()))),)],
+    ids=["role first", "role last"],
+)
+def test_a_store_s_turns_are_sent_without_being_read(turns: tuple[Turn, ...]) -> None:
+    kept = as_kept(turns)
+    prompt = whole(Context(None, kept), [user("?")], system=None, tokens=5, budget=AMPLE, context_budget=AMPLE)
+    assert prompt is not None
+    assert isinstance(prompt.messages, SpelledMessages)
+    assert prompt.messages.earlier == kept.spelled()
+    assert not hasattr(kept, "_values")
+
+
+def test_of_turns_in_which_nothing_was_said_nothing_is_sent() -> None:
+    kept = Context(None, as_kept((Turn("0", (), 1), Turn("1", (), 1))))
+    prompt = whole(kept, [user("?")], system=SYSTEM, tokens=5, budget=AMPLE, context_budget=AMPLE)
+    assert prompt is not None
+    assert prompt.messages == (SYSTEM, user("?"))
 
 
 @given(conversations(), NEW)

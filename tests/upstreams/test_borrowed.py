@@ -49,7 +49,7 @@ async def test_the_shortcut_can_be_switched_off(
 ) -> None:
     upstream.script(say("x"), done())
     async with AiohttpTransport(connect_timeout=5, private_origins=[origin], shortcut=shortcut) as transport:
-        reply = await transport.open(f"{origin}/v1/chat/completions", headers={}, body=b"{}")
+        reply = await transport.open(f"{origin}/v1/chat/completions", headers={}, body=(b"{}",))
         assert type(reply) is kind
         reply.close()
 
@@ -77,7 +77,7 @@ async def test_a_body_is_poured_to_its_end_or_as_far_as_it_is_wanted(
     upstream.script(*(raw(b"data: %d\n\n" % n) for n in range(50)), done())
     async with AiohttpTransport(connect_timeout=5, private_origins=[origin], shortcut=shortcut) as transport:
         for most in (10**6, 1):
-            reply = await transport.open(f"{origin}/v1/chat/completions", headers={}, body=b"{}")
+            reply = await transport.open(f"{origin}/v1/chat/completions", headers={}, body=(b"{}",))
             poured = bytearray()
 
             def take(batch: bytes, most: int = most, poured: bytearray = poured) -> bool:
@@ -137,7 +137,7 @@ async def test_the_next_call_goes_over_the_same_connection_where_it_is_clean(
     async with lasting_server(*pieces) as (origin, connected):
         async with AiohttpTransport(connect_timeout=5, private_origins=[origin]) as transport:
             for _ in range(3):
-                reply = await transport.open(f"{origin}/v1/chat/completions", headers={}, body=b"{}")
+                reply = await transport.open(f"{origin}/v1/chat/completions", headers={}, body=(b"{}",))
                 assert isinstance(reply, DirectReply)
                 said = bytearray()
 
@@ -229,7 +229,7 @@ async def test_the_urls_of_one_origin_share_their_connections() -> None:
     async with lasting_server(HEAD + b"5\r\nhello\r\n0\r\n\r\n") as (origin, connected):
         async with AiohttpTransport(connect_timeout=5, private_origins=[origin]) as transport:
             for path in ("/v1/chat/completions", "/v1/embeddings"):
-                reply = await transport.open(f"{origin}{path}", headers={}, body=b"{}")
+                reply = await transport.open(f"{origin}{path}", headers={}, body=(b"{}",))
                 assert await reply.batch() == b"hello"
                 await reply.finish()
         assert len(connected) == 1
@@ -242,7 +242,7 @@ async def test_what_was_read_is_gone_without_the_garbage_collector(
     """The parser and the head it fills know each other: left so, every call would wait for the collector."""
     upstream.script(say("x"), done())
     async with AiohttpTransport(connect_timeout=5, private_origins=[origin]) as transport:
-        reply = await transport.open(f"{origin}/v1/chat/completions", headers={}, body=b"{}")
+        reply = await transport.open(f"{origin}/v1/chat/completions", headers={}, body=(b"{}",))
         assert isinstance(reply, DirectReply)
         while await reply.batch() and whole:
             pass

@@ -89,7 +89,7 @@ def knocks(io_loop: IOLoop) -> Iterator[Knocks]:
 async def test_a_public_upstream_never_leads_to_this_machine(knocks: Knocks, spelling: str) -> None:
     async with AiohttpTransport(connect_timeout=5) as transport:
         with pytest.raises(UpstreamError) as refused:
-            await transport.open(spelling.format(port=knocks.port), headers={}, body=b"{}")
+            await transport.open(spelling.format(port=knocks.port), headers={}, body=(b"{}",))
     assert refused.value.code in {"upstream_address_refused", "upstream_unreachable", "upstream_malformed"}
     assert knocks.count == 0
 
@@ -119,7 +119,7 @@ async def test_an_upstream_that_is_meant_to_be_private_is_reached(knocks: Knocks
     origin = f"http://127.0.0.1:{knocks.port}"
     async with AiohttpTransport(connect_timeout=5, private_origins=[f"{origin}/v1"]) as transport:
         with pytest.raises(UpstreamError) as closed:
-            await transport.open(f"{origin}/v1/models", headers={}, body=b"{}")
+            await transport.open(f"{origin}/v1/models", headers={}, body=(b"{}",))
     assert closed.value.code == "upstream_disconnected"
     assert knocks.count == 1
 

@@ -33,7 +33,7 @@ def origin(upstream: ScriptedUpstream, upstream_socket: socket.socket) -> str:
 async def fetched(origin: str, **headers: str) -> bytes:
     """The whole body of a POST."""
     async with AiohttpTransport(connect_timeout=5, private_origins=[origin]) as transport:
-        reply = await transport.open(f"{origin}/v1/chat/completions", headers=headers, body=b"{}")
+        reply = await transport.open(f"{origin}/v1/chat/completions", headers=headers, body=(b"{}",))
         parts = []
         while batch := await reply.batch():
             parts.append(batch)
@@ -60,7 +60,7 @@ async def test_a_black_hole_is_given_up_by_the_connect_limit(black_hole: str) ->
     """U2: named, and known to have sent nothing, so that another key may be tried."""
     async with AiohttpTransport(connect_timeout=0.2, private_origins=[black_hole]) as transport, asyncio.timeout(10):
         with pytest.raises(UpstreamTimeoutError) as given_up:
-            await transport.open(f"{black_hole}/v1", headers={}, body=b"{}")
+            await transport.open(f"{black_hole}/v1", headers={}, body=(b"{}",))
     assert given_up.value.code == "upstream_connect_timeout"
     assert "0.2 s" in given_up.value.message
 
@@ -72,7 +72,7 @@ async def test_a_port_that_nobody_listens_on_is_unreachable() -> None:
         origin = f"http://127.0.0.1:{bound.getsockname()[1]}"
         async with AiohttpTransport(connect_timeout=5, private_origins=[origin]) as transport:
             with pytest.raises(UpstreamError) as refused:
-                await transport.open(f"{origin}/v1", headers={}, body=b"{}")
+                await transport.open(f"{origin}/v1", headers={}, body=(b"{}",))
     assert refused.value.code == "upstream_unreachable"
 
 
@@ -96,7 +96,7 @@ async def test_cookies_of_one_answer_are_in_no_other_request(upstream: ScriptedU
     upstream.script(head(set_cookie="session=of-somebody-else; Path=/"), say("x"), done())
     async with AiohttpTransport(connect_timeout=5, private_origins=[origin]) as transport:
         for _ in range(2):
-            reply = await transport.open(f"{origin}/v1/chat/completions", headers={}, body=b"{}")
+            reply = await transport.open(f"{origin}/v1/chat/completions", headers={}, body=(b"{}",))
             while await reply.batch():
                 pass
             await reply.finish()

@@ -182,7 +182,7 @@ def encoded(request: ChatRequest, *, ask_usage: bool = True) -> dict[str, Any]:
     body = encode_request(
         request, model="provider-m", messages=[{"role": "system", "content": "S"}], ask_usage=ask_usage
     )
-    decoded: dict[str, Any] = json.loads(body)
+    decoded: dict[str, Any] = json.loads(b"".join(body))
     return decoded
 
 
@@ -252,7 +252,7 @@ def test_arbitrary_json_is_a_bad_request_or_can_be_sent_on(value: Any) -> None:
     except BadRequestError:
         return
     body = encode_request(request, model=request.model, messages=request.messages, ask_usage=False)
-    assert json.loads(body) == value
+    assert json.loads(b"".join(body)) == value
 
 
 @given(nearly_requests)

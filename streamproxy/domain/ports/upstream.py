@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 
@@ -43,8 +43,8 @@ class UpstreamReply(Protocol):
 class UpstreamTransport(Protocol):
     """Opens calls to upstreams over HTTP."""
 
-    async def open(self, url: str, *, headers: Mapping[str, str], body: bytes | None) -> UpstreamReply:
-        """Send a POST (a GET when *body* is None) and wait for the head of the answer.
+    async def open(self, url: str, *, headers: Mapping[str, str], body: Sequence[bytes] | None) -> UpstreamReply:
+        """Send a POST of the pieces of *body* (a GET when it is None) and wait for the head of the answer.
 
         UpstreamError with code ``upstream_unreachable`` when no connection came about (nothing was
         sent), UpstreamTimeoutError ``upstream_connect_timeout`` likewise, and

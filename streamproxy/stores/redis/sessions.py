@@ -88,7 +88,7 @@ class RedisSessions:
     def place(answer: Sequence[Any]) -> Place:
         """Inside, with the context, or in the queue; ``NO_PLACE`` when that is full."""
         if answer[0] == _INSIDE:
-            return _context(*answer[1:])
+            return _context(*answer)
         return NO_PLACE if answer[0] == _FULL else Queued(answer[1])
 
     async def _withdraw(self, ref: SessionRef, turn_id: str) -> None:
@@ -124,8 +124,7 @@ class RedisSessions:
 
     async def read(self, ref: SessionRef) -> Context | None:
         """The context as it stands; None when there is none. Reading does not renew its life."""
-        _, *answer = await self._link.run(self._read, session_keys(ref), ())
-        context = _context(*answer)
+        context = _context(*await self._link.run(self._read, session_keys(ref), ()))
         return context if context.turns or context.system else None
 
     async def rewind(self, ref: SessionRef, turn_id: str) -> bool:
@@ -137,26 +136,11 @@ class RedisSessions:
         return bool(await self._link.command("DEL", *session_keys(ref)))
 
 
-def _context(expiry: int, turns: Sequence[bytes], flat: Sequence[bytes]) -> Context:
-    content = dict(zip(flat[::2], flat[1::2], strict=True))
-    system = content.get(b"system")
+def _context(_: int, expiry: int, lines: bytes, tokens: int, held: Sequence[Any]) -> Context:
+    """What ``context.lua`` answers. The turns are not read: a session of fifty costs a request hardly more than one."""
+    system, *said = held
     return Context(
         None if system is None else msgspec.json.decode(system),
-        _turns(turns, content) if turns else (),
+        KeptTurns(lines, tokens, said) if lines else (),
         expiry / MICROSECONDS,
     )
-
-
-def _turns(lines: Sequence[bytes], content: dict[bytes, bytes]) -> Sequence[Turn]:
-    """All turns at once, unread: a session of fifty costs a request hardly more than one of two.
-
-    Without those whose content is gone: its key ran out a millisecond before the list's, or was evicted.
-    """
-    words = b" ".join(lines).split(b" ")
-    tokens, ids = words[::3], words[2::3]
-    try:
-        messages = [*map(content.__getitem__, map(b"turn:".__add__, ids))]
-    except KeyError:
-        there = [line for line, turn_id in zip(lines, ids, strict=True) if b"turn:" + turn_id in content]
-        return _turns(there, content) if there else ()
-    return KeptTurns(ids, [*map(int, tokens)], messages)

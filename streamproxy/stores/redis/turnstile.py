@@ -12,9 +12,9 @@ from typing import Any
 
 from streamproxy.domain.limits import Ask, Decision, Reservation
 from streamproxy.domain.sessions import NO_PLACE, Message, Place, SessionRef, Turn
-from streamproxy.stores.redis.connect import Argument, Call, RedisLink
+from streamproxy.stores.redis.connect import Call, RedisLink
 from streamproxy.stores.redis.limits import RedisLimits
-from streamproxy.stores.redis.scripts import Script, chained
+from streamproxy.stores.redis.scripts import chained
 from streamproxy.stores.redis.sessions import RedisSessions
 
 
@@ -25,8 +25,9 @@ class RedisTurnstile:
         self._link = link
         self._limits = limits
         self._sessions = sessions
-        self._enter = chained("reserve", "enter_session")
-        self._leave = chained("settle", "append_turn")
+        # As many as the heads of the second scripts list.
+        self._enter = chained("reserve", "enter_session", keys=5, args=6)
+        self._leave = chained("settle", "append_turn", keys=5, args=9)
 
     async def enter(self, ask: Ask, ref: SessionRef, turn_id: str) -> tuple[Decision, Place]:
         """Take the request's share of the limits, and a place in the session if there was one."""
@@ -34,8 +35,10 @@ class RedisTurnstile:
             return await self._limits.reserve(ask), NO_PLACE
         while True:
             plan = self._limits.plans[ask.policy]
-            step = _one(self._enter, self._limits.reserving(ask, plan), self._sessions.entering(ref, turn_id))
-            admitted, *inside = await self._link.run_through(*step)
+            _, keys, args = self._limits.reserving(ask, plan)
+            _, own_keys, own_args = self._sessions.entering(ref, turn_id)
+            step = self._link.run_through(self._enter, (*keys, *own_keys), (*args, *own_args))
+            admitted, *inside = await step
             decision = self._limits.decision(ask, plan, admitted)
             if decision is not None:
                 return decision, self._sessions.place(*inside) if inside else NO_PLACE
@@ -46,15 +49,9 @@ class RedisTurnstile:
         """Settle the limits and append the turn, each once."""
         settling, appending = self._limits.settling(reservation, tokens), self._sessions.appending(ref, turn, system)
         if reservation.ask.scope == ref.principal_id:
-            return self._link.run(*_one(self._leave, settling, appending))
+            (_, keys, args), (_, own_keys, own_args) = settling, appending
+            return self._link.run(self._leave, (*keys, *own_keys), (*args, *own_args))
         return self._apart(settling, appending)
 
     async def _apart(self, *steps: Call) -> None:
         await asyncio.gather(*(self._link.run(*step) for step in steps))
-
-
-def _one(script: Script, first: Call, second: Call) -> Call:
-    """The arguments of ``chained`` scripts."""
-    (_, keys, args), (_, more_keys, more_args) = first, second
-    own: tuple[Argument, ...] = (len(keys), len(args), *args, *more_args)
-    return script, (*keys, *more_keys), own

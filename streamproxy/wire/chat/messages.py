@@ -6,7 +6,7 @@ of them, costs more than all the rest that is done for a request with a long ses
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -20,21 +20,14 @@ _MESSAGES = msgspec.json.Decoder(list[dict[str, Any]])
 
 
 class SpelledMessages(Unread[Message]):
-    """*head*, then *earlier*, then *new*. *earlier* are JSON arrays of messages."""
+    """*head*, then *earlier*, then *new*. *earlier* is one message or more as JSON, with commas in between."""
 
-    __slots__ = ("_text",)
+    __slots__ = ("earlier", "head", "new")
 
-    def __init__(self, head: Sequence[Message], earlier: Iterable[bytes], new: Sequence[Message]) -> None:
-        super().__init__()
-        encode = msgspec.json.encode
-        arrays = (encode(head), *earlier, encode(new))
-        # Without their brackets; of an empty one nothing is left.
-        self._text = b",".join(filter(None, [array[1:-1] for array in arrays]))
-
-    @property
-    def json(self) -> msgspec.Raw:
-        """All of them, as an array."""
-        return msgspec.Raw(b"[%b]" % self._text)
+    def __init__(self, head: Sequence[Message], earlier: bytes, new: Sequence[Message]) -> None:
+        self.head = head
+        self.earlier = earlier
+        self.new = new
 
     def _read(self) -> Sequence[Message]:
-        return _MESSAGES.decode(self.json)
+        return [*self.head, *_MESSAGES.decode(b"[%b]" % self.earlier), *self.new]

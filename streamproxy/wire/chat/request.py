@@ -105,16 +105,30 @@ def new_request(model: str, messages: Sequence[Message], *, stream: bool = False
     )
 
 
-def encode_request(request: ChatRequest, *, model: str, messages: Sequence[Message], ask_usage: bool) -> bytes:
-    """The body for an upstream: all fields as received but *model* and *messages*.
+# How a body begins whose first field are its messages.
+_BEGINNING: Final = b'{"messages":['
+
+
+def encode_request(
+    request: ChatRequest, *, model: str, messages: Sequence[Message], ask_usage: bool
+) -> tuple[bytes, ...]:
+    """The body for an upstream, in pieces: all fields as received but *model* and *messages*.
 
     A stream is asked for its usage when *ask_usage* is set, whatever the client asked.
     """
-    array = messages.json if isinstance(messages, SpelledMessages) else list(messages)
-    fields = {**request.fields, "model": model, "messages": array}
+    fields = {"messages": (), **request.fields, "model": model}
     if request.stream and ask_usage:
         fields["stream_options"] = {**(request.fields.get("stream_options") or {}), "include_usage": True}
-    return msgspec.json.encode(fields)
+    if not isinstance(messages, SpelledMessages):
+        fields["messages"] = [*messages]
+        return (msgspec.json.encode(fields),)
+    # What was said earlier is put in front of what is new: as a piece of its own it is copied once, when all is sent.
+    new = fields["messages"] = [*messages.new]
+    pieces = [_BEGINNING]
+    for message in messages.head:
+        pieces += (msgspec.json.encode(message), b",")
+    rest = msgspec.json.encode(fields)[len(_BEGINNING) :]
+    return (*pieces, messages.earlier, b"," if new else b"", rest)
 
 
 def _messages(fields: dict[str, Any]) -> tuple[Message, ...]:

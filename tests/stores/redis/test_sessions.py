@@ -7,9 +7,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tornado.ioloop import IOLoop
 
-from streamproxy.domain.sessions import EMPTY, NO_PLACE, Message, Place, Queued, SessionRef, Turn
+from streamproxy.domain.sessions import EMPTY, NO_PLACE, Context, KeptTurns, Message, Place, Queued, SessionRef, Turn
 from streamproxy.errors import SessionBusyError
 from streamproxy.stores.redis import queue_keys, session_keys
 from streamproxy.stores.redis.connect import Argument, RedisLink
@@ -154,6 +158,57 @@ async def test_a_turn_whose_content_is_gone_is_left_out(
     context = await sessions.read(ref)
     assert context is not None
     assert context.turns == (turns[0], turns[2])
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(
+                st.fixed_dictionaries({"role": st.text(), "content": st.text()}, optional={"x": st.lists(st.text())}),
+                max_size=3,
+            ),
+            st.integers(0, 10),
+            st.booleans(),
+        ),
+        max_size=6,
+    ),
+    st.none() | st.builds(lambda text: {"role": "system", "content": text}, st.text()),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+def test_whatever_was_said_comes_back_as_it_was(
+    io_loop: IOLoop, link: RedisLink, said: list[tuple[list[Message], int, bool]], system: Message | None
+) -> None:
+    """Brackets, commas, quotes and line ends in texts; turns without messages, without a size, and evicted ones."""
+    sessions, ref = RedisSessions(link, ttl_seconds=60, max_tokens=1000), SessionRef(uuid4().hex, "s")
+    turns = [Turn(f"t{n}", tuple(messages), tokens) for n, (messages, tokens, _) in enumerate(said)]
+    stay = [turn for turn, (_, _, stays) in zip(turns, said, strict=True) if stays]
+
+    async def kept() -> Context:
+        for turn in turns:
+            await sessions.append(ref, turn, system)
+        for turn in turns:
+            if turn not in stay:
+                await link.command("HDEL", session_keys(ref)[0], f"turn:{turn.id}")
+        return await sessions.enter(ref, "next", 0)
+
+    context = io_loop.run_sync(kept)
+    assert [*context.turns] == stay
+    assert context.system == (system if turns else None)
+    if isinstance(context.turns, KeptTurns):
+        sizes = [turn.tokens for turn in stay]
+        assert context.turns.tokens == (sum(sizes) if all(sizes) and stay == turns else 0)
+        assert context.turns.spelled() == b",".join(msgspec.json.encode(m) for turn in stay for m in turn.messages)
+
+
+@pytest.mark.parametrize("count", [1, 20])
+async def test_an_answer_has_one_element_a_turn(
+    sessions: RedisSessions, link: RedisLink, ref: SessionRef, count: int
+) -> None:
+    """Each is made into an object, at every request of the session."""
+    for n in range(count):
+        await sessions.append(ref, turn(f"t{n}", 1, messages=0), SYSTEM)
+    _, _, lines, tokens, held = await link.run(*sessions.entering(ref, "next"))
+    assert (lines.count(b"\n"), tokens, held[1:]) == (count - 1, count, [b"[]"] * count)
 
 
 @pytest.mark.parametrize("gone", [0, 1], ids=["content", "turns"])

@@ -6,7 +6,9 @@
 -- ARGV  1 turn id · 2 arrival as told before (0: new) · 3 lease of the lock · 4 patience: a waiter silent for
 --       longer is skipped · 5 most waiters · 6 milliseconds to keep a queue nobody asks about
 --
--- Answer  {1, expiry, turns, fields and values} inside · {0, arrival} waiting · {-1} the queue is full
+-- Answer  that of context.lua inside · {0, arrival} waiting · {-1} the queue is full
+
+-- Here stands context.lua.
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
@@ -70,6 +72,4 @@ end
 redis.call('HSET', KEYS[1], 'turn', turn, 'until', digits(now + tonumber(ARGV[3])))
 redis.call('HDEL', KEYS[1], 'ended')
 redis.call('PEXPIRE', KEYS[1], ARGV[6])
-local expiry = redis.call('PTTL', KEYS[4])
-expiry = expiry > 0 and now + expiry * 1000 or 0
-return { 1, expiry, redis.call('LRANGE', KEYS[5], 0, -1), redis.call('HGETALL', KEYS[4]) }
+return context(KEYS[4], KEYS[5], now)
