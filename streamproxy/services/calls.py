@@ -4,6 +4,7 @@ another one while that is right.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import ClassVar, TypeVar
 
@@ -106,14 +107,18 @@ class Calls:
         identity: Identity,
         attempts: Attempts,
         own_key: str | None = None,
+        task: asyncio.Task[object] | None = None,
     ) -> Awaitable[Answer]:
-        """Open a stream and wait for its first event, noting *attempts*. With *own_key* only that key is used."""
+        """Open a stream and wait for its first event, noting *attempts*. With *own_key* only that key is used.
+
+        *task* is the one that waits, where it is known.
+        """
 
         async def attempt(lease: AnyLease) -> Answer:
             candidate = lease.candidate
             dialect = dialect_of(candidate.upstream)
             call = dialect.chat(request, model=candidate.model, messages=prompt.messages, secret=candidate.key.secret)
-            async with self.timeouts.until_first_event() as limit:
+            async with self.timeouts.until_first_event(task) as limit:
                 reply = await self._sent(lease, call, attempts.span)
                 if reply.status != 200:
                     raise await _refusal(lease, reply)

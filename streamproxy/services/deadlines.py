@@ -25,15 +25,15 @@ class Timeouts:
     idle: float
     total: float
 
-    def until_first_event(self) -> AtMost:
-        """UpstreamTimeoutError when what is inside takes longer than a stream may take to begin."""
+    def until_first_event(self, task: asyncio.Task[object] | None = None) -> AtMost:
+        """UpstreamTimeoutError when what is inside takes longer than a stream may take to begin. *task* runs it."""
         if self.total < self.first_event:
-            return self.until_the_end()
-        return AtMost(self.first_event, first_event_error)
+            return self.until_the_end(task)
+        return AtMost(self.first_event, first_event_error, task)
 
-    def until_the_end(self) -> AtMost:
-        """UpstreamTimeoutError when what is inside takes longer than an answer may take in all."""
-        return AtMost(self.total, total_error)
+    def until_the_end(self, task: asyncio.Task[object] | None = None) -> AtMost:
+        """UpstreamTimeoutError when what is inside takes longer than an answer may take in all. *task* runs it."""
+        return AtMost(self.total, total_error, task)
 
 
 def first_event_error(seconds: float) -> UpstreamTimeoutError:
@@ -49,27 +49,37 @@ def total_error(seconds: float) -> UpstreamTimeoutError:
 
 
 class AtMost:
-    """``async with``: raises ``error(seconds)`` when what is inside takes longer. It is entered once.
+    """``async with``: raises ``error(seconds)`` when what is inside takes longer. It is entered once, when it is made.
 
-    It does what ``asyncio.Timeout`` does, which makes twice the calls of it.
+    *task* runs what is inside: who knows it need not have it looked for. It does what ``asyncio.Timeout`` does, which makes twice the calls of it.
     """
 
     __slots__ = (
-        *("_cancelling", "_end", "_error", "_idle", "_late", "_loop", "_next", "_seconds", "_task", "_timer"),
-        *("began", "left"),
+        *("_cancelling", "_end", "_error", "_idle", "_late", "_next", "_seconds", "_task", "_timer"),
+        *("began", "left", "loop"),
     )
 
-    _task: asyncio.Task[object]
     _timer: asyncio.TimerHandle
 
-    def __init__(self, seconds: float, error: Callable[[float], UpstreamTimeoutError]) -> None:
+    def __init__(
+        self,
+        seconds: float,
+        error: Callable[[float], UpstreamTimeoutError],
+        task: asyncio.Task[object] | None = None,
+    ) -> None:
+        task = task or asyncio.current_task()
+        if task is None:
+            raise RuntimeError("only a task can be held to a time limit")
+        self._task = task
+        # How often others have cancelled it: they want it cancelled.
+        self._cancelling = task.cancelling()
         self._seconds = seconds
         self._error = error
         # The silence that would be too long now; None where the end comes first.
         self._idle: float | None = None
-        self._loop = asyncio.get_running_loop()
+        self.loop = task.get_loop()
         # By the loop's clock.
-        self.began = self._loop.time()
+        self.began = self.loop.time()
         self._end = self.began + seconds
         self._late = False
         # Set where what is inside is done but for its return: the timer runs on for who takes it over, and alone does
@@ -78,13 +88,7 @@ class AtMost:
         self._next: Callable[[], None] | None = None
 
     async def __aenter__(self) -> Self:
-        task = asyncio.current_task(self._loop)
-        if task is None:
-            raise RuntimeError("only a task can be held to a time limit")
-        self._task = task
-        # How often others have cancelled it: they want it cancelled.
-        self._cancelling = task.cancelling()
-        self._timer = self._loop.call_at(self._end, self._expire)
+        self._timer = self.loop.call_at(self._end, self._expire)
         return self
 
     def _expire(self) -> None:
@@ -107,10 +111,10 @@ class AtMost:
         """Something came: *idle* seconds of silence from now on are too long as well."""
         if self._late:
             return
-        silent = self._loop.time() + idle
+        silent = self.loop.time() + idle
         self._idle = idle if silent < self._end else None
         self._timer.cancel()
-        self._timer = self._loop.call_at(min(silent, self._end), self._expire)
+        self._timer = self.loop.call_at(min(silent, self._end), self._expire)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -129,7 +133,7 @@ class Deadlines:
     before, which was left: its timer goes on, because to set and to cancel one costs some microseconds.
     """
 
-    __slots__ = ("_expired", "_loop", "_started", "_timeouts", "_timer", "last")
+    __slots__ = ("_expired", "_started", "_timeouts", "_timer", "last", "loop")
 
     def __init__(
         self,
@@ -139,11 +143,11 @@ class Deadlines:
         started: float,
         after: AtMost | None = None,
     ) -> None:
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop() if after is None else after.loop
         self._timeouts = timeouts
         self._expired = expired
         self._started = started
-        now = self._loop.time()
+        now = self.loop.time()
         self.last: float | None = now
         # It comes too early, if anything: then it is set anew. The total limit never ends before a beginning's.
         timer = None if after is None else after.taken_over(self._check, by=now + timeouts.idle)
@@ -151,7 +155,7 @@ class Deadlines:
 
     def touch(self) -> None:
         """An event came, or the client took one. Only a time stamp: the timer looks at it when it fires."""
-        self.last = self._loop.time()
+        self.last = self.loop.time()
 
     def pause(self) -> None:
         """It is the client who is slow: until the next ``touch`` nobody waits for the upstream."""
@@ -161,12 +165,12 @@ class Deadlines:
         self._timer.cancel()
 
     def _schedule(self) -> asyncio.TimerHandle:
-        since = self._loop.time() if self.last is None else self.last
+        since = self.loop.time() if self.last is None else self.last
         silent, over = since + self._timeouts.idle, self._started + self._timeouts.total
-        return self._loop.call_at(silent if silent < over else over, self._check)
+        return self.loop.call_at(silent if silent < over else over, self._check)
 
     def _check(self) -> None:
-        now = self._loop.time()
+        now = self.loop.time()
         limits = self._timeouts
         if now >= self._started + limits.total:
             self._expired(total_error(limits.total))
