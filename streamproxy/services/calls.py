@@ -90,14 +90,12 @@ class Calls:
     ) -> None:
         self.timeouts = timeouts
         self.max_bytes = max_bytes
+        # NotFoundError when no upstream serves a model.
+        self.check_model: Callable[[str], object] = keys.offered
         self._keys = keys
         self._transport = transport
         self._failover = failover
         self._taken_ids = TakenIds()
-
-    def check_model(self, model: str) -> None:
-        """NotFoundError when no upstream serves *model*."""
-        self._keys.offered(model)
 
     def stream(
         self,
@@ -136,7 +134,10 @@ class Calls:
                 limit.left = True
                 return Answer(lease, reply, relay, frames, limit)
 
-        return self._answered(request.model, attempt, attempts, own_key)
+        offered = self._keys.offered(request.model)
+        if own_key is None:
+            return self._failover.run(offered, attempt, attempts)
+        return self._by_own_key(own_lease(offered, own_key), attempt, attempts)
 
     def whole(
         self,
@@ -161,17 +162,12 @@ class Calls:
                     raise
                 return answer
 
-        return self._answered(request.model, attempt, attempts, own_key)
-
-    def _answered(
-        self, model: str, attempt: Callable[[AnyLease], Awaitable[T]], attempts: Attempts, own_key: str | None
-    ) -> Awaitable[T]:
-        offered = self._keys.offered(model)
+        offered = self._keys.offered(request.model)
         if own_key is None:
             return self._failover.run(offered, attempt, attempts)
-        return self._answered_by(own_lease(offered, own_key), attempt, attempts)
+        return self._by_own_key(own_lease(offered, own_key), attempt, attempts)
 
-    async def _answered_by(self, lease: AnyLease, attempt: Callable[[AnyLease], Awaitable[T]], attempts: Attempts) -> T:
+    async def _by_own_key(self, lease: AnyLease, attempt: Callable[[AnyLease], Awaitable[T]], attempts: Attempts) -> T:
         """By the caller's own key: no other one stands in for it."""
         try:
             return await self._failover.once(lease, attempt, attempts)
