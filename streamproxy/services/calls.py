@@ -14,7 +14,6 @@ from streamproxy.dialects import dialect_of
 from streamproxy.dialects.base import Call, Failure
 from streamproxy.domain.keypool import Candidate
 from streamproxy.domain.ports import UpstreamReply, UpstreamTransport
-from streamproxy.domain.tracing import Span
 from streamproxy.errors import StreamProxyError, UpstreamError, UpstreamRejectedError, UpstreamTimeoutError
 from streamproxy.services.completion import Identity, TakenIds
 from streamproxy.services.deadlines import AtMost, Timeouts
@@ -117,7 +116,11 @@ class Calls:
             dialect = dialect_of(candidate.upstream)
             call = dialect.chat(request, model=candidate.model, messages=prompt.messages, secret=candidate.key.secret)
             async with self.timeouts.until_first_event(task) as limit:
-                reply = await self._sent(lease, call, attempts.span)
+                reply = await self._transport.open(
+                    candidate.upstream.base_url + call.path,
+                    headers={**attempts.span.headers, **call.headers},
+                    body=call.body,
+                )
                 if reply.status != 200:
                     raise await _refusal(lease, reply)
                 relay = Relay(
@@ -151,7 +154,12 @@ class Calls:
 
         async def attempt(lease: AnyLease) -> WholeAnswer:
             async with self.timeouts.until_the_end() as limit:
-                reply = await self._sent(lease, _call(lease.candidate, request, prompt), attempts.span)
+                call = _call(lease.candidate, request, prompt)
+                reply = await self._transport.open(
+                    lease.candidate.upstream.base_url + call.path,
+                    headers={**attempts.span.headers, **call.headers},
+                    body=call.body,
+                )
                 if reply.status != 200:
                     raise await _refusal(lease, reply)
                 try:
@@ -186,12 +194,6 @@ class Calls:
         if failure is None:
             return answer.lease.give_back(tokens=tokens)
         return give_back(answer.lease, failure, tokens=tokens)
-
-    def _sent(self, lease: AnyLease, call: Call, span: Span) -> Awaitable[UpstreamReply]:
-        """The answer to *call*, as soon as its head is here."""
-        url = lease.candidate.upstream.base_url + call.path
-        headers = {**span.headers, **call.headers} if span.headers else call.headers
-        return self._transport.open(url, headers=headers, body=call.body)
 
     async def _first_frames(self, lease: AnyLease, reply: UpstreamReply, relay: Relay) -> bytes:
         """Read until there is something for the client."""
