@@ -25,8 +25,8 @@ class Timeouts:
     first_event: float
     idle: float
     total: float
-    # UpstreamTimeoutError when what is inside takes longer than a stream may take to begin, or an answer in all. Called
-    # with the task that runs it, where that is known.
+    # What they make raises UpstreamTimeoutError when what is inside takes longer than a stream may take to begin, or an
+    # answer in all. They may be told the task that runs it. Made once: every call to an upstream has one.
     until_first_event: partial[AtMost] = field(init=False, repr=False, compare=False)
     until_the_end: partial[AtMost] = field(init=False, repr=False, compare=False)
 
@@ -57,8 +57,8 @@ class AtMost:
     """
 
     __slots__ = (
-        *("_cancelling", "_error", "_idle", "_late", "_seconds", "_task", "began", "end", "left", "loop", "then"),
-        "timer",
+        *("_cancelling", "_error", "_idle", "_late", "_seconds", "_task"),
+        *("began", "end", "left", "loop", "then", "timer"),
     )
 
     timer: asyncio.TimerHandle

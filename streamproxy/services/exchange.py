@@ -93,7 +93,10 @@ class Exchange:
     # -- opening ------------------------------------------------------------------------------------
 
     async def open(self, task: asyncio.Task[Any] | None = None) -> None:
-        """Limits, session, key, upstream. Returns when there is something to send. *task* runs this."""
+        """Limits, session, key, upstream. Returns when there is something to send.
+
+        *task* is the one that runs this, where it is known.
+        """
         parts, order, interruption = self._parts, self.order, self._interruption
         if interruption is not None:
             raise interruption.refusal()

@@ -172,13 +172,13 @@ class KeyPool:
             if candidate is None:
                 await self._something_new()
                 continue
-            # From here on nothing is waited for: the next request must see that this one is here.
+            # Nothing is waited for until all of this is said: the next request must see that this one is here.
             key = candidate.key
+            # Only what is counted needs a name.
             lease = Lease(candidate, self, secrets.token_hex(8) if key.limited else "", now)
             self._running[key.id] += 1
             if not self.book.proved(key.id, now):
                 self.trials.setdefault(key.id, lease)
-            # Only what is counted needs a name, and room.
             if not key.limited or await self._has_room(lease, tokens):
                 return lease
 
