@@ -92,7 +92,7 @@ class Tokenizer:
 
     async def size(self, model: str, messages: Sequence[Message]) -> int:
         """Tokens that *messages* cost inside a prompt of *model*, counted in a thread where they are long."""
-        counter = self._by_model.get(model) or await self.counter(model)
+        counter = self._by_model[model] if model in self._by_model else await self.counter(model)
         texts = only_texts(messages)
         if texts is not None and sum(map(len, texts)) <= LONG_TEXT:
             return texts_size(texts, counter)

@@ -77,7 +77,7 @@ class AnsweringHandler(BaseHandler):
         try:
             with self.while_client_listens():
                 async with exchange:
-                    await exchange.open()
+                    await exchange.open(self.task)
                     await exchange.body()
                 complete = True
         finally:
@@ -89,7 +89,7 @@ class AnsweringHandler(BaseHandler):
         try:
             with self.while_client_listens():
                 async with exchange:
-                    await exchange.open()
+                    await exchange.open(self.task)
                     body = await exchange.body()
                     self._note(exchange)
                     self.set_headers(self.answer_headers())
@@ -113,7 +113,7 @@ class AnsweringHandler(BaseHandler):
             with self.while_client_listens(), events:
                 try:
                     async with exchange:
-                        await exchange.open()
+                        await exchange.open(self.task)
                         await exchange.send_to(events)
                         self._note(exchange)
                         events.finish()

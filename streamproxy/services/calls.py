@@ -4,6 +4,7 @@ another one while that is right.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import ClassVar, TypeVar
 
@@ -13,7 +14,6 @@ from streamproxy.dialects import dialect_of
 from streamproxy.dialects.base import Call, Failure
 from streamproxy.domain.keypool import Candidate
 from streamproxy.domain.ports import UpstreamReply, UpstreamTransport
-from streamproxy.domain.tracing import Span
 from streamproxy.errors import StreamProxyError, UpstreamError, UpstreamRejectedError, UpstreamTimeoutError
 from streamproxy.services.completion import Identity, TakenIds
 from streamproxy.services.deadlines import AtMost, Timeouts
@@ -89,14 +89,12 @@ class Calls:
     ) -> None:
         self.timeouts = timeouts
         self.max_bytes = max_bytes
+        # NotFoundError when no upstream serves a model.
+        self.check_model: Callable[[str], object] = keys.offered
         self._keys = keys
         self._transport = transport
         self._failover = failover
         self._taken_ids = TakenIds()
-
-    def check_model(self, model: str) -> None:
-        """NotFoundError when no upstream serves *model*."""
-        self._keys.offered(model)
 
     def stream(
         self,
@@ -106,15 +104,23 @@ class Calls:
         identity: Identity,
         attempts: Attempts,
         own_key: str | None = None,
+        task: asyncio.Task[object] | None = None,
     ) -> Awaitable[Answer]:
-        """Open a stream and wait for its first event, noting *attempts*. With *own_key* only that key is used."""
+        """Open a stream and wait for its first event, noting *attempts*. With *own_key* only that key is used.
+
+        *task* is the one that waits, where it is known.
+        """
 
         async def attempt(lease: AnyLease) -> Answer:
             candidate = lease.candidate
             dialect = dialect_of(candidate.upstream)
             call = dialect.chat(request, model=candidate.model, messages=prompt.messages, secret=candidate.key.secret)
-            async with self.timeouts.until_first_event() as limit:
-                reply = await self._sent(lease, call, attempts.span)
+            async with self.timeouts.until_first_event(task) as limit:
+                reply = await self._transport.open(
+                    candidate.upstream.base_url + call.path,
+                    headers={**attempts.span.headers, **call.headers},
+                    body=call.body,
+                )
                 if reply.status != 200:
                     raise await _refusal(lease, reply)
                 relay = Relay(
@@ -131,7 +137,10 @@ class Calls:
                 limit.left = True
                 return Answer(lease, reply, relay, frames, limit)
 
-        return self._answered(request.model, attempt, attempts, own_key)
+        offered = self._keys.offered(request.model)
+        if own_key is None:
+            return self._failover.run(offered, attempt, attempts)
+        return self._by_own_key(own_lease(offered, own_key), attempt, attempts)
 
     def whole(
         self,
@@ -145,7 +154,12 @@ class Calls:
 
         async def attempt(lease: AnyLease) -> WholeAnswer:
             async with self.timeouts.until_the_end() as limit:
-                reply = await self._sent(lease, _call(lease.candidate, request, prompt), attempts.span)
+                call = _call(lease.candidate, request, prompt)
+                reply = await self._transport.open(
+                    lease.candidate.upstream.base_url + call.path,
+                    headers={**attempts.span.headers, **call.headers},
+                    body=call.body,
+                )
                 if reply.status != 200:
                     raise await _refusal(lease, reply)
                 try:
@@ -156,17 +170,12 @@ class Calls:
                     raise
                 return answer
 
-        return self._answered(request.model, attempt, attempts, own_key)
-
-    def _answered(
-        self, model: str, attempt: Callable[[AnyLease], Awaitable[T]], attempts: Attempts, own_key: str | None
-    ) -> Awaitable[T]:
-        offered = self._keys.offered(model)
+        offered = self._keys.offered(request.model)
         if own_key is None:
             return self._failover.run(offered, attempt, attempts)
-        return self._answered_by(own_lease(offered, own_key), attempt, attempts)
+        return self._by_own_key(own_lease(offered, own_key), attempt, attempts)
 
-    async def _answered_by(self, lease: AnyLease, attempt: Callable[[AnyLease], Awaitable[T]], attempts: Attempts) -> T:
+    async def _by_own_key(self, lease: AnyLease, attempt: Callable[[AnyLease], Awaitable[T]], attempts: Attempts) -> T:
         """By the caller's own key: no other one stands in for it."""
         try:
             return await self._failover.once(lease, attempt, attempts)
@@ -185,12 +194,6 @@ class Calls:
         if failure is None:
             return answer.lease.give_back(tokens=tokens)
         return give_back(answer.lease, failure, tokens=tokens)
-
-    def _sent(self, lease: AnyLease, call: Call, span: Span) -> Awaitable[UpstreamReply]:
-        """The answer to *call*, as soon as its head is here."""
-        url = lease.candidate.upstream.base_url + call.path
-        headers = {**span.headers, **call.headers} if span.headers else call.headers
-        return self._transport.open(url, headers=headers, body=call.body)
 
     async def _first_frames(self, lease: AnyLease, reply: UpstreamReply, relay: Relay) -> bytes:
         """Read until there is something for the client."""

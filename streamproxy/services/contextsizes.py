@@ -12,19 +12,15 @@ from streamproxy.domain.sessions import SessionRef
 MOST_SESSIONS = 10_000
 
 
-class ContextSizes:
-    """Tokens by session."""
+class ContextSizes(dict[SessionRef, int]):
+    """What each session's context came to, in tokens, after its last turn; 0 where nobody knows."""
 
-    def __init__(self) -> None:
-        self._sizes: dict[SessionRef, int] = {}
-
-    def expected(self, session: SessionRef) -> int:
-        """What the context came to after its last turn, 0 where nobody knows."""
-        return self._sizes.get(session, 0)
+    def __missing__(self, session: SessionRef) -> int:
+        return 0
 
     def note(self, session: SessionRef, tokens: int) -> None:
         """A turn has ended, and behind it the context comes to *tokens*."""
-        self._sizes.pop(session, None)
-        self._sizes[session] = tokens
-        if len(self._sizes) > MOST_SESSIONS:
-            del self._sizes[next(iter(self._sizes))]
+        self.pop(session, None)
+        self[session] = tokens
+        if len(self) > MOST_SESSIONS:
+            del self[next(iter(self))]

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -24,16 +25,16 @@ class Timeouts:
     first_event: float
     idle: float
     total: float
+    # What they make raises UpstreamTimeoutError when what is inside takes longer than a stream may take to begin, or an
+    # answer in all. They may be told the task that runs it. Made once: every call to an upstream has one.
+    until_first_event: partial[AtMost] = field(init=False, repr=False, compare=False)
+    until_the_end: partial[AtMost] = field(init=False, repr=False, compare=False)
 
-    def until_first_event(self) -> AtMost:
-        """UpstreamTimeoutError when what is inside takes longer than a stream may take to begin."""
-        if self.total < self.first_event:
-            return self.until_the_end()
-        return AtMost(self.first_event, first_event_error)
-
-    def until_the_end(self) -> AtMost:
-        """UpstreamTimeoutError when what is inside takes longer than an answer may take in all."""
-        return AtMost(self.total, total_error)
+    def __post_init__(self) -> None:
+        in_all = partial(AtMost, self.total, total_error)
+        to_begin = partial(AtMost, self.first_event, first_event_error)
+        object.__setattr__(self, "until_the_end", in_all)
+        object.__setattr__(self, "until_first_event", in_all if self.total < self.first_event else to_begin)
 
 
 def first_event_error(seconds: float) -> UpstreamTimeoutError:
@@ -49,75 +50,72 @@ def total_error(seconds: float) -> UpstreamTimeoutError:
 
 
 class AtMost:
-    """``async with``: raises ``error(seconds)`` when what is inside takes longer. It is entered once.
+    """``async with``: raises ``error(seconds)`` when what is inside takes longer. It is entered once, when it is made.
 
-    It does what ``asyncio.Timeout`` does, which makes twice the calls of it.
+    *task* runs what is inside: who knows it need not have it looked for. It does what ``asyncio.Timeout`` does, which
+    makes twice the calls of it.
     """
 
     __slots__ = (
-        *("_cancelling", "_end", "_error", "_idle", "_late", "_loop", "_next", "_seconds", "_task", "_timer"),
-        *("began", "left"),
+        *("_cancelling", "_error", "_idle", "_late", "_seconds", "_task"),
+        *("began", "end", "left", "loop", "then", "timer"),
     )
 
-    _task: asyncio.Task[object]
-    _timer: asyncio.TimerHandle
+    timer: asyncio.TimerHandle
 
-    def __init__(self, seconds: float, error: Callable[[float], UpstreamTimeoutError]) -> None:
-        self._seconds = seconds
-        self._error = error
-        # The silence that would be too long now; None where the end comes first.
-        self._idle: float | None = None
-        self._loop = asyncio.get_running_loop()
-        # By the loop's clock.
-        self.began = self._loop.time()
-        self._end = self.began + seconds
-        self._late = False
-        # Set where what is inside is done but for its return: the timer runs on for who takes it over, and alone does
-        # nothing.
-        self.left = False
-        self._next: Callable[[], None] | None = None
-
-    async def __aenter__(self) -> Self:
-        task = asyncio.current_task(self._loop)
+    def __init__(
+        self,
+        seconds: float,
+        error: Callable[[float], UpstreamTimeoutError],
+        task: asyncio.Task[object] | None = None,
+    ) -> None:
+        task = task or asyncio.current_task()
         if task is None:
             raise RuntimeError("only a task can be held to a time limit")
         self._task = task
         # How often others have cancelled it: they want it cancelled.
         self._cancelling = task.cancelling()
-        self._timer = self._loop.call_at(self._end, self._expire)
+        self._seconds = seconds
+        self._error = error
+        # The silence that would be too long now; None where the end comes first.
+        self._idle: float | None = None
+        self.loop = task.get_loop()
+        # By the loop's clock.
+        self.began = self.loop.time()
+        self.end = self.began + seconds
+        self._late = False
+        # Set where what is inside is done but for its return: the timer runs on for who takes it over and is called
+        # by it ``then``; alone it does nothing.
+        self.left = False
+        self.then: Callable[[], None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self.timer = self.loop.call_at(self.end, self._expire)
         return self
 
     def _expire(self) -> None:
-        if self._next is not None:
-            self._next()
+        if self.then is not None:
+            self.then()
         elif not self.left:
             self._late = True
             self._task.cancel()
-
-    def taken_over(self, check: Callable[[], None], *, by: float) -> asyncio.TimerHandle | None:
-        """The timer that was left, calling *check* from now on; None where it would do so later than *by*."""
-        del self._task  # which may be over long before the answer is forgotten
-        if self._end > by:
-            self._timer.cancel()
-            return None
-        self._next = check
-        return self._timer
 
     def heard(self, idle: float) -> None:
         """Something came: *idle* seconds of silence from now on are too long as well."""
         if self._late:
             return
-        silent = self._loop.time() + idle
-        self._idle = idle if silent < self._end else None
-        self._timer.cancel()
-        self._timer = self._loop.call_at(min(silent, self._end), self._expire)
+        silent = self.loop.time() + idle
+        self._idle = idle if silent < self.end else None
+        self.timer.cancel()
+        self.timer = self.loop.call_at(min(silent, self.end), self._expire)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.left and not self._late:
+            del self._task  # which may be over long before the answer is forgotten
             return
-        self._timer.cancel()
+        self.timer.cancel()
         if self._late and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise (self._error(self._seconds) if self._idle is None else idle_error(self._idle)) from error
 
@@ -129,7 +127,7 @@ class Deadlines:
     before, which was left: its timer goes on, because to set and to cancel one costs some microseconds.
     """
 
-    __slots__ = ("_expired", "_loop", "_started", "_timeouts", "_timer", "last")
+    __slots__ = ("_expired", "_started", "_timeouts", "_timer", "last", "loop")
 
     def __init__(
         self,
@@ -139,19 +137,23 @@ class Deadlines:
         started: float,
         after: AtMost | None = None,
     ) -> None:
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop() if after is None else after.loop
         self._timeouts = timeouts
         self._expired = expired
         self._started = started
-        now = self._loop.time()
+        now = self.loop.time()
         self.last: float | None = now
-        # It comes too early, if anything: then it is set anew. The total limit never ends before a beginning's.
-        timer = None if after is None else after.taken_over(self._check, by=now + timeouts.idle)
-        self._timer = self._schedule() if timer is None else timer
+        if after is not None and after.end <= now + timeouts.idle:
+            # It comes too early, if anything: then it is set anew. The total limit never ends before a beginning's.
+            after.then, self._timer = self._check, after.timer
+            return
+        if after is not None:
+            after.timer.cancel()
+        self._timer = self._schedule()
 
     def touch(self) -> None:
         """An event came, or the client took one. Only a time stamp: the timer looks at it when it fires."""
-        self.last = self._loop.time()
+        self.last = self.loop.time()
 
     def pause(self) -> None:
         """It is the client who is slow: until the next ``touch`` nobody waits for the upstream."""
@@ -161,12 +163,12 @@ class Deadlines:
         self._timer.cancel()
 
     def _schedule(self) -> asyncio.TimerHandle:
-        since = self._loop.time() if self.last is None else self.last
+        since = self.loop.time() if self.last is None else self.last
         silent, over = since + self._timeouts.idle, self._started + self._timeouts.total
-        return self._loop.call_at(silent if silent < over else over, self._check)
+        return self.loop.call_at(silent if silent < over else over, self._check)
 
     def _check(self) -> None:
-        now = self._loop.time()
+        now = self.loop.time()
         limits = self._timeouts
         if now >= self._started + limits.total:
             self._expired(total_error(limits.total))

@@ -50,7 +50,7 @@ class Delivery:
         self._transcript = transcript
         # So many bytes, which may be text, may pass before the guards are asked.
         self._room = guards.room
-        self._loop = asyncio.get_running_loop()
+        self._loop = deadlines.loop
 
     async def run(self) -> None:
         """All but the ending. What the upstream does wrong is in the relay afterwards."""

@@ -37,7 +37,7 @@ from streamproxy.services.outcome import Outcome
 from streamproxy.services.parts import Parts
 from streamproxy.services.prompt import Prompt
 from streamproxy.services.runninganswer import RunningAnswer, guards_of
-from streamproxy.wire.chat import ChatRequest, Transcript
+from streamproxy.wire.chat import Transcript
 
 # How long an answer or an error that is told after the end waits for the ledger. Whoever has it finds it in the books,
 # unless the database is locked or away: then the books are written later, and nobody waits for that.
@@ -92,12 +92,15 @@ class Exchange:
 
     # -- opening ------------------------------------------------------------------------------------
 
-    async def open(self) -> None:
-        """Limits, session, key, upstream. Returns when there is something to send."""
+    async def open(self, task: asyncio.Task[Any] | None = None) -> None:
+        """Limits, session, key, upstream. Returns when there is something to send.
+
+        *task* is the one that runs this, where it is known.
+        """
         parts, order, interruption = self._parts, self.order, self._interruption
         if interruption is not None:
             raise interruption.refusal()
-        self._opening = asyncio.current_task()
+        self._opening = task = task or asyncio.current_task()
         try:
             if not self._reserved:
                 await self.reserve()
@@ -108,7 +111,15 @@ class Exchange:
             self._asked_upstream = True
             self._books.asked = parts.clock()
             if order.request.stream:
-                answer = await self._stream(order.request, prompt)
+                identity = Identity(f"chatcmpl-{order.stream_id}", order.request.model, int(self._books.began))
+                answer = await parts.calls.stream(
+                    order.request,
+                    prompt,
+                    identity=identity,
+                    attempts=self.attempts,
+                    own_key=order.own_key,
+                    task=task,
+                )
                 limit, timeouts = answer.limit, parts.calls.timeouts
                 deadlines = Deadlines(timeouts, self._out_of_time, started=limit.began, after=limit)
                 self._running = RunningAnswer(answer, deadlines, stop=self._stopped)
@@ -146,13 +157,6 @@ class Exchange:
     async def _reserve_checked(self, moderation: Moderation) -> None:
         await moderation.check(self.order.request)
         await self._holding.reserve()
-
-    def _stream(self, request: ChatRequest, prompt: Prompt) -> Awaitable[Answer]:
-        order = self.order
-        identity = Identity(f"chatcmpl-{order.stream_id}", request.model, int(self._books.began))
-        return self._parts.calls.stream(
-            request, prompt, identity=identity, attempts=self.attempts, own_key=order.own_key
-        )
 
     # -- answering ----------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ import msgspec
 from streamproxy.dialects.base import Failure
 from streamproxy.domain.keypool import Candidate, KeyState
 from streamproxy.domain.retries import RetryBudget
-from streamproxy.domain.tracing import UNTRACED, Attributes, Span, Untraced, provider
+from streamproxy.domain.tracing import UNTRACED, Attributes, Span, provider
 from streamproxy.errors import (
     NoKeyAvailableError,
     StreamProxyError,
@@ -51,7 +51,7 @@ class Attempts(msgspec.Struct, eq=False):
     def begin(self, candidate: Candidate) -> None:
         self.number += 1
         self.candidate = candidate
-        if isinstance(self.trace, Untraced):
+        if not self.trace.recorded:
             self.span = self.trace
             return
         upstream = candidate.upstream

@@ -58,6 +58,8 @@ class Guards:
         max_bytes: int,
         stop: Callable[[Interruption], None],
     ) -> None:
+        # So many bytes of text may pass without a question, if they are added to the transcript.
+        self.room = UNREAD_BYTES
         self.stopped_by: Guard | None = None
         self.outgrown = False
         # Whether events have come that have not passed.
@@ -69,21 +71,18 @@ class Guards:
         self._transcript = transcript
         self._stop = stop
         self._unread = 0
-
-    @property
-    def room(self) -> int:
-        """So many bytes of text may pass without a question, if they are added to the transcript."""
-        room = UNREAD_BYTES
-        for guard in self._guards:
-            if guard.room < room:
-                room = guard.room
-        return room
+        for guard in guards:
+            if guard.room < self.room:
+                self.room = guard.room
 
     def covers(self, frames: bytes) -> bool:
         """Whether *frames* passes, where that can be found out without waiting: with more than one guard it cannot."""
         only = self._only
         if only is not None:
-            if not only.covers(frames):
+            covered = only.covers(frames)
+            room = only.room
+            self.room = room if room < UNREAD_BYTES else UNREAD_BYTES
+            if not covered:
                 return False
         elif self._guards:
             return False
@@ -105,7 +104,7 @@ class Guards:
 
     async def _through(self, frames: bytes, *, last: bool) -> bytes:
         # Until it is known better: who is cancelled here has let nothing pass.
-        self.holding, holding = True, False
+        self.holding, holding, room = True, False, UNREAD_BYTES
         for guard in self._guards:
             if frames:
                 frames = await guard.cut(frames)
@@ -115,7 +114,9 @@ class Guards:
                 # A later one cuts what the earlier let through: the last to stop is the one that ended it.
                 self.stopped_by = guard
             holding = holding or guard.holding
-        self.holding = holding
+            if guard.room < room:
+                room = guard.room
+        self.holding, self.room = holding, room
         if frames:
             self._keep(frames)
         if self.stopped_by is not None:

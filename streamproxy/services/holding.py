@@ -7,6 +7,8 @@ import logging
 from functools import partial
 from typing import TypeAlias
 
+import msgspec
+
 from streamproxy.domain.limits import Ask, Reservation, Standing
 from streamproxy.domain.sessions import NO_PLACE, Context, Message, Queued, SessionRef, Turn
 from streamproxy.domain.tokens import TOKENS_FOR_REPLY
@@ -25,25 +27,24 @@ log = logging.getLogger(__name__)
 Said: TypeAlias = tuple[SessionRef, Turn, Message | None]
 
 
-class Holding:
+class Holding(msgspec.Struct, eq=False):
     """Taken step by step, given back at once by ``settle``, however far the steps came.
 
     *reserved_tokens* may be used before more has to be taken, None where no token window counts.
     """
 
-    def __init__(self, parts: Parts, order: Order) -> None:
-        self.standings: tuple[Standing, ...] = ()
-        self.reserved_tokens: int | None = None
-        self._parts = parts
-        self._order = order
-        self._reservation: Reservation | None = None
-        self._session: SessionRef | None = None
-        self._chat: ChatRequest | None = None
-        self._context: Context | None = None
-        self._queued = NO_PLACE
-        self._alone: Prompt | None = None
-        self._size: int | None = None
-        self._alone_tokens = 0
+    _parts: Parts
+    _order: Order
+    standings: tuple[Standing, ...] = ()
+    reserved_tokens: int | None = None
+    _reservation: Reservation | None = None
+    _session: SessionRef | None = None
+    _chat: ChatRequest | None = None
+    _context: Context | None = None
+    _queued: Queued = NO_PLACE
+    _alone: Prompt | None = None
+    _size: int | None = None
+    _alone_tokens: int = 0
 
     async def reserve(self) -> None:
         """Take the request's share of every limit, and with it a place in its session, at once or in the queue.
@@ -86,9 +87,13 @@ class Holding:
         Where a session's context is expected it is asked for as well, but nobody is refused for want of it.
         """
         parts, order = self._parts, self._order
-        policy = parts.admission.policy if order.policy is None else order.policy.limits
+        # What the limits count by, and which.
+        if order.policy is None:
+            scope, policy = order.principal.id, parts.admission.policy
+        else:
+            scope, policy = f"{order.principal.id}:{order.policy.name}", order.policy.limits
         if not policy.tokens:
-            return Ask(order.limit_scope, order.request_id, policy), 0
+            return Ask(scope, order.request_id, policy), 0
         request, context = order.request, 0
         if self._session is None or order.fit:
             prompt = await self._prompt_alone()
@@ -98,10 +103,10 @@ class Holding:
             self._size = await parts.prompts.size(request.model, request.messages)
             alone = TOKENS_FOR_REPLY + self._size
         if self._session is not None:
-            context = parts.contexts.expected(self._session)
+            context = parts.contexts[self._session]
         self._alone_tokens, reply = alone, request.reply_tokens
         tokens = alone + (parts.reply_reserve if reply is None else reply) + context
-        return Ask(order.limit_scope, order.request_id, policy, tokens), alone + (1 if reply is None else reply)
+        return Ask(scope, order.request_id, policy, tokens), alone + (1 if reply is None else reply)
 
     def _hold(self, reservation: Reservation) -> None:
         self._reservation = reservation

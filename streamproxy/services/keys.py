@@ -172,24 +172,20 @@ class KeyPool:
             if candidate is None:
                 await self._something_new()
                 continue
-            lease = self._taken(candidate, now)
-            if not candidate.key.limited or await self._has_room(lease, tokens):
+            # Nothing is waited for until all of this is said: the next request must see that this one is here.
+            key = candidate.key
+            # Only what is counted needs a name.
+            lease = Lease(candidate, self, secrets.token_hex(8) if key.limited else "", now)
+            self._running[key.id] += 1
+            if not self.book.proved(key.id, now):
+                self.trials.setdefault(key.id, lease)
+            if not key.limited or await self._has_room(lease, tokens):
                 return lease
 
     def none_left(self, offered: Sequence[Candidate], tried: Collection[str]) -> NoKeyAvailableError | None:
         """The error that ``lease`` would raise now; None when a key of *offered* is available."""
         free = available(offered, statuses=self.book.unwell, full=self._full, tried=tried, now=self._clock())
         return None if free else self._gone(offered)
-
-    def _taken(self, candidate: Candidate, now: float) -> Lease:
-        """A lease on *candidate*. Nothing is waited for: the next request must see that this one is here."""
-        key = candidate.key
-        # Only what is counted needs a name.
-        lease = Lease(candidate, self, secrets.token_hex(8) if key.limited else "", now)
-        self._running[key.id] += 1
-        if not self.book.proved(key.id, now):
-            self.trials.setdefault(key.id, lease)
-        return lease
 
     async def _has_room(self, lease: Lease, tokens: Callable[[], Awaitable[int]] | None) -> bool:
         """Whether the limits of a lease's key have room for it; that they have none is then known."""

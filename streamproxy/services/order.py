@@ -49,11 +49,6 @@ class Order(msgspec.Struct, frozen=True):
         """Without the caller's own key, and without what is said."""
         return f"Order({self.stream_id!r}, {self.endpoint!r})"
 
-    @property
-    def limit_scope(self) -> str:
-        """What the limits count by."""
-        return self.principal.id if self.policy is None else f"{self.principal.id}:{self.policy.name}"
-
     def running(self, *, since: float) -> RunningStream:
         """What runs, for whom, *since* when, in epoch seconds."""
         person, model = self.principal, self.request.model

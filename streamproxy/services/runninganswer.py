@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Protocol
 
+import msgspec
+
 from streamproxy.domain.streams import EndReason, Usage
 from streamproxy.services.budget import AnswerBudget
 from streamproxy.services.calls import Answer
@@ -32,18 +34,17 @@ class TokensHeld(Protocol):
         """Take *tokens* more; False when the windows have no room for them, or would be over half full for *spare*."""
 
 
-class RunningAnswer:
+class RunningAnswer(msgspec.Struct, eq=False):
     """*transcript* is what the client was sent: what the upstream said beyond that is neither kept nor counted.
 
     *stop* is told the interruption where a guard ended the answer.
     """
 
-    def __init__(self, answer: Answer, deadlines: Deadlines, *, stop: Callable[[Interruption], None]) -> None:
-        self.answer = answer
-        self.deadlines = deadlines
-        self.transcript = Transcript()
-        self._stop = stop
-        self._guards: Guards | None = None
+    answer: Answer
+    deadlines: Deadlines
+    stop: Callable[[Interruption], None]
+    transcript: Transcript = msgspec.field(default_factory=Transcript)
+    _guards: Guards | None = None
 
     def send_to(self, client: FrameWriter, guards: Sequence[Guard], *, max_bytes: int) -> Awaitable[None]:
         """All but the last frames, past *guards*, as long as the text has at most *max_bytes*.
@@ -51,7 +52,7 @@ class RunningAnswer:
         Raises nothing of the upstream's.
         """
         transcript = self.transcript
-        self._guards = passage = Guards(guards, transcript, max_bytes=max_bytes, stop=self._stop)
+        self._guards = passage = Guards(guards, transcript, max_bytes=max_bytes, stop=self.stop)
         return Delivery(self.answer, client, self.deadlines, guards=passage, transcript=transcript).run()
 
     def ending(self, interruption: Interruption | None, usage: Usage) -> bytes:

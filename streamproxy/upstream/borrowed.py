@@ -102,8 +102,8 @@ class Lender:
         self._kept: list[Loan] = []
         self._sweep: asyncio.TimerHandle | None = None
 
-    async def borrow(self) -> Loan:
-        """The connection that was given back last, or a new one."""
+    def kept(self) -> Loan | None:
+        """The connection that was given back last, None where there is none."""
         while self._kept:
             loan = self._kept.pop()
             if loan.transport.is_closing():
@@ -111,6 +111,13 @@ class Lender:
             if self.loop.time() - loan.since <= KEPT_SECONDS:
                 return loan
             loan.drop()
+        return None
+
+    async def borrow(self) -> Loan:
+        """The connection that was given back last, or a new one."""
+        kept = self.kept()
+        if kept is not None:
+            return kept
         try:
             return Loan(await self._connector.connect(self._request, [], self._timeout), self)
         except TimeoutError as exc:  # as aiohttp's session says it

@@ -13,10 +13,10 @@ or where *shortcut* is false.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import aiohttp
 from multidict import CIMultiDictProxy
@@ -93,24 +93,38 @@ class AiohttpTransport:
             trust_env=False,
         )
 
-    async def open(self, url: str, *, headers: Mapping[str, str], body: Sequence[bytes] | None) -> AnyReply:
+    def open(
+        self, url: str, *, headers: Mapping[str, str], body: Sequence[bytes] | None
+    ) -> Coroutine[Any, Any, AnyReply]:
+        if not self._shortcut:
+            return self._open_by_session(url, headers, body)
         try:
-            if not self._shortcut:
-                return await self._open_by_session(URL(url), headers, body)
             asking = self._askings[url] if url in self._askings else self._asking(url)
             request = asking.request(headers, body)
-            reply = DirectReply(await asking.lender.borrow())
-            await reply.ask(request)
         except (*BROKEN, ValueError) as exc:
             raise unopened(exc, self._connect_timeout) from exc
-        return reply
+        loan = asking.lender.kept()
+        # As nearly always there is one: then the reply itself is all that waits for its head.
+        return self._open_anew(asking.lender, request) if loan is None else DirectReply(loan).ask(request)
+
+    async def _open_anew(self, lender: Lender, request: bytes) -> AnyReply:
+        try:
+            loan = await lender.borrow()
+        except BROKEN as exc:
+            raise unopened(exc, self._connect_timeout) from exc
+        return await DirectReply(loan).ask(request)
 
     async def _open_by_session(
-        self, target: URL, headers: Mapping[str, str], body: Sequence[bytes] | None
+        self, url: str, headers: Mapping[str, str], body: Sequence[bytes] | None
     ) -> AiohttpReply:
-        session = self._sessions[self._is_private(target)]
         method, data = ("GET", None) if body is None else ("POST", b"".join(body))
-        return AiohttpReply(await session.request(method, target, data=data, headers=headers, allow_redirects=False))
+        try:
+            target = URL(url)
+            session = self._sessions[self._is_private(target)]
+            response = await session.request(method, target, data=data, headers=headers, allow_redirects=False)
+            return AiohttpReply(response)
+        except (*BROKEN, ValueError) as exc:
+            raise unopened(exc, self._connect_timeout) from exc
 
     def _asking(self, url: str) -> Asking:
         target = URL(url)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import httptools
 from multidict import CIMultiDict
@@ -53,8 +53,8 @@ class DirectReply(asyncio.Protocol):
         self._transport = loan.transport
         self._transport.set_protocol(self)
 
-    async def ask(self, request: bytes) -> None:
-        """Send, and wait for the head; UpstreamError when none comes."""
+    async def ask(self, request: bytes) -> Self:
+        """This reply, when *request* is sent and the head is here; UpstreamError when none comes."""
         head = self._head
         try:
             self._transport.write(request)
@@ -68,6 +68,7 @@ class DirectReply(asyncio.Protocol):
             self.close()
             raise
         self.status = head.status
+        return self
 
     @cached_property
     def headers(self) -> Mapping[str, str]:

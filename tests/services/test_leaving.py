@@ -67,7 +67,6 @@ def order_of(scope: str, request_id: str) -> Any:
         fit=False,
         policy=None,
         request=request,
-        limit_scope=scope,
         request_id=request_id,
         stream_id="st_1",
         endpoint="/v1/chat/completions",
