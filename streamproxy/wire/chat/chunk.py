@@ -35,7 +35,7 @@ class ReportedUsage(msgspec.Struct, frozen=True, gc=False):
 
         Pictures have ``input_tokens`` and ``output_tokens``; embeddings have a total, and no completion.
         """
-        if not isinstance(usage, dict):
+        if type(usage) is not dict:
             return None
         prompt = _count(usage["prompt_tokens"] if "prompt_tokens" in usage else usage.get("input_tokens"))
         if prompt is None:

@@ -266,7 +266,7 @@ class Transcript:
         choice = chunk.choices[0]
         if choice.index:  # not choice 0, which is nearly always alone
             choice = next((other for other in chunk.choices if not other.index), _NOT_OURS)
-        if choice.finish_reason and isinstance(choice.finish_reason, str):
+        if choice.finish_reason and type(choice.finish_reason) is str:
             self._finish_reason = choice.finish_reason
         said = choice.delta or choice.message
         if said is not None:
