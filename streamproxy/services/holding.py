@@ -189,7 +189,8 @@ class Holding:
             answer_tokens=outcome.answer_tokens,
         )
         if prompt.tokens is not None and self._alone_tokens:
-            self._parts.contexts.note(session, max(prompt.tokens - self._alone_tokens, 0) + tokens)
+            context = prompt.tokens - self._alone_tokens
+            self._parts.contexts.note(session, tokens + context if context > 0 else tokens)
         return session, Turn(self._order.stream_id, messages, tokens), prompt.system
 
     async def _append(self, said: Said) -> None:

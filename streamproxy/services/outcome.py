@@ -14,7 +14,7 @@ from streamproxy.wire.chat import Transcript
 # Bytes of a token, on the average of a whole text, beyond which a usage is not that of the text.
 LONGEST_TOKEN = 32
 
-_json = msgspec.json.Encoder().encode
+_json_lines = msgspec.json.Encoder().encode_lines
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -46,14 +46,16 @@ class Outcome(msgspec.Struct, frozen=True):
         ended = record.created + record.duration_ms / 1000
         # Only the answer may have been cut.
         cut = None if record.end_reason is EndReason.FINISH else answer
+        # All in one go: no line of JSON has a newline in it.
+        lines = _json_lines(said).decode().split("\n")
         return [
             HistoryMessage(
                 user_id,
                 session_id,
                 stream_id,
                 position,
-                str(message.get("role")),
-                _json(message).decode(),
+                message["role"],
+                lines[position],
                 ended,
                 complete=message is not cut,
             )
