@@ -165,7 +165,7 @@ class Holding:
         else:
             # Limits and session in one step, as nearly every turn ends.
             try:
-                await self._parts.turnstile.leave(reservation, outcome.usage.total_tokens, *turn)
+                await self._parts.turnstile.leave(reservation, outcome.record.usage.total_tokens, *turn)
             except StoreUnavailableError:
                 log.warning("limits not settled: Redis is away; the place frees itself with its lease")
                 self._keep(turn)
@@ -174,7 +174,7 @@ class Holding:
         if refund:
             await self._parts.admission.refund(self._reservation)
         else:
-            await self._parts.admission.settle(self._reservation, tokens=outcome.usage.total_tokens)
+            await self._parts.admission.settle(self._reservation, tokens=outcome.record.usage.total_tokens)
 
     async def _turn(self, outcome: Outcome) -> Said | None:
         """What the session keeps of this stream, None where nothing was said in one."""

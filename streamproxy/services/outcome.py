@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from streamproxy.domain.sessions import SYSTEM_ROLES, Message
-from streamproxy.domain.streams import EndReason, HistoryMessage, Usage, UsageRecord
+from streamproxy.domain.streams import EndReason, HistoryMessage, UsageRecord
 from streamproxy.domain.tokens import message_text
 from streamproxy.services.order import Order
 from streamproxy.services.prompt import Prompt
@@ -28,10 +28,6 @@ class Outcome(msgspec.Struct, frozen=True):
     transcript: Transcript | None
     answer: Message | None
     record: UsageRecord
-
-    @property
-    def usage(self) -> Usage:
-        return self.record.usage
 
     def history(self) -> list[HistoryMessage]:
         """What was said in this turn: the system message it set, the new messages, the answer."""

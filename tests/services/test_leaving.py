@@ -110,7 +110,8 @@ async def test_who_leaves_while_more_tokens_are_asked_for_gives_them_back(link: 
     with pytest.raises(asyncio.CancelledError):
         await leaving
     assert holding.reserved_tokens == 610
-    await holding.settle(SimpleNamespace(answer=None, prompt=None, usage=Usage(10, 7)), refund=False)  # type: ignore[arg-type]
+    outcome: Any = SimpleNamespace(answer=None, prompt=None, record=SimpleNamespace(usage=Usage(10, 7)))
+    await holding.settle(outcome, refund=False)
     next_one = Holding(parts, order_of(scope, "req_2"))
     await next_one.reserve()
     (standing,) = next_one.standings

@@ -80,7 +80,6 @@ class Backlog:
         for entry in batch:
             self._bytes -= entry.size
 
-    def drain(self) -> list[Entry]:
-        """Take out everything."""
-        rest, self._entries, self._bytes = self._entries, [], 0
-        return rest
+    def all(self) -> list[Entry]:
+        """Everything that waits."""
+        return self._entries.copy()

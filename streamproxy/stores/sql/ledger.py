@@ -78,8 +78,8 @@ class SqlLedger:
         self._task.cancel()
         await asyncio.wait({self._task})
         self._task = None
-        if lost := self._backlog.drain():
-            _tell(lost, StoreUnavailableError("The ledger was closed before the database answered."))
+        if lost := self._backlog.all():
+            self._settle(lost, StoreUnavailableError("The ledger was closed before the database answered."))
             logger.error("%d streams were not written to the ledger: the database did not answer", len(lost))
 
     def enter(
@@ -179,7 +179,12 @@ class SqlLedger:
     def _settle(self, batch: Sequence[Entry], fault: Exception | None = None) -> None:
         """The oldest that wait, *batch*, are committed, or refused for this *fault*: nobody is told twice."""
         self._backlog.drop(batch)
-        _tell(batch, fault)
+        for entry in batch:
+            # The defect of one costs neither the others nor the ledger's task.
+            try:
+                entry.tell(fault)
+            except Exception:
+                logger.exception("stream %s could not be told what became of it", entry.stream_id)
 
     async def _insist(self, batch: Sequence[Entry]) -> None:
         """Commit *batch* in one transaction, again and again while the database is unavailable."""
@@ -194,12 +199,3 @@ class SqlLedger:
                 pause = min(2 * pause, LONGEST_PAUSE)
             else:
                 return
-
-
-def _tell(batch: Sequence[Entry], fault: Exception | None) -> None:
-    """Tell everybody of *batch*: the defect of one costs neither the others nor the ledger's task."""
-    for entry in batch:
-        try:
-            entry.tell(fault)
-        except Exception:
-            logger.exception("stream %s could not be told that it was written", entry.stream_id)
