@@ -33,6 +33,8 @@ class Metrics:
         self._gen_ai = GenAi(registry, self._labels)
         self._worker = WorkerGauges(registry)
         self.keys = KeyMetrics(registry)
+        # Streams that ended since the last time: sorted out when they are passed on.
+        self._ended: list[tuple[UsageRecord, Timing]] = []
         self._running: Callable[[], int] = lambda: 0
         self._redis_available: Callable[[], bool] = lambda: True
 
@@ -64,20 +66,13 @@ class Metrics:
 
     def meet(self, upstreams: Iterable[Upstream]) -> None:
         """These are the upstreams from now on: what they serve may be a label."""
+        # What ended before has the names of its time.
+        self._sort_out()
         self._labels.meet(upstreams)
 
     def ended(self, record: UsageRecord, timing: Timing) -> None:
         """A stream ended."""
-        usage = record.usage
-        estimated = "true" if usage.estimated else "false"
-        self._streams.pending[record.endpoint, record.end_reason] += 1
-        self._tokens.pending["prompt", estimated] += usage.prompt_tokens
-        self._tokens.pending["completion", estimated] += usage.completion_tokens
-        if timing.before_call is not None:
-            self._overhead.pending["before",].append(timing.before_call)
-        if timing.settling is not None:
-            self._overhead.pending["after",].append(timing.settling)
-        self._gen_ai.record(record, timing)
+        self._ended.append((record, timing))
 
     def decided(self, decision: str) -> None:
         """The limits have decided; *decision* is one of ``services.admission``'s words."""
@@ -117,12 +112,31 @@ class Metrics:
 
     def close(self) -> None:
         """Pass on the rest; this worker is no longer among the living."""
-        for tally in self._tallies:
-            tally.publish()
+        self._pass_on()
         if self._shared is not None:
             self._shared.close()
 
     def _publish(self) -> None:
         self._worker.show(running=self._running(), redis_available=self._redis_available())
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        self._sort_out()
         for tally in self._tallies:
             tally.publish()
+
+    def _sort_out(self) -> None:
+        """Add up what ended: a period's streams at once, which is less work than each by itself."""
+        ended, self._ended = self._ended, []
+        streams, tokens, overhead = self._streams.pending, self._tokens.pending, self._overhead.pending
+        for record, timing in ended:
+            usage = record.usage
+            estimated = "true" if usage.estimated else "false"
+            streams[record.endpoint, record.end_reason] += 1
+            tokens["prompt", estimated] += usage.prompt_tokens
+            tokens["completion", estimated] += usage.completion_tokens
+            self._gen_ai.record(record, timing)
+        if before := [timing.before_call for _, timing in ended if timing.before_call is not None]:
+            overhead["before",] += before
+        if after := [timing.settling for _, timing in ended if timing.settling is not None]:
+            overhead["after",] += after

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
+from collections.abc import Callable
 
 import msgspec
 
@@ -82,16 +82,15 @@ class Bookkeeping:
         ending = {**attributes, "streamproxy.end_reason": str(record.end_reason)}
         self._order.trace.end(ending, error=record.error_code)
 
-    def enter(self, outcome: Outcome) -> asyncio.Future[None] | None:
-        """Usage and history into the ledger; done when they are written. None when it takes nothing more."""
+    def enter(self, outcome: Outcome, tell: Callable[[Exception | None], None]) -> None:
+        """Usage and history into the ledger; *tell* is called when it has them, or with what refused them."""
         record = outcome.record
         before = None if self.asked is None else self.asked - self.began
         self._parts.watch.ended(record, Timing(self._order.request.stream, before, self.settling_seconds))
         try:
-            return self._parts.ledger.enter(record, outcome.history())
-        except StreamProxyError:
-            not_written(record)
-            return None
+            self._parts.ledger.enter(record, outcome.history(), tell)
+        except StreamProxyError as refusal:
+            tell(refusal)
 
 
 def not_written(record: UsageRecord) -> None:

@@ -21,7 +21,7 @@ def end_of_event(buffer: bytes, start: int, end: int) -> int:
 def end_of_text(buffer: bytes, start: int, end: int) -> int:
     """Where behind *start*, where an event begins, the end mark is, or a usage before it; *end* without them."""
     stop = end
-    if buffer.endswith(sse.DONE):
+    if buffer[-_DONE_BYTES:] == sse.DONE:
         stop -= _DONE_BYTES
     first = stop - ENDING_BYTES
     at = buffer.rfind(b'"usage"', first if first > start else start, stop)

@@ -15,6 +15,7 @@ which has seen ``[DONE]`` finds its place free and its answer in the context. Wh
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable
 from functools import partial
 from types import TracebackType
@@ -66,7 +67,7 @@ class Exchange:
         self._opening: asyncio.Task[Any] | None = None
         self._settling: asyncio.Task[None] | None = None
         self._settled_for: asyncio.Future[None] | None = None
-        self._written: asyncio.Future[None] | None = None
+        self._unwritten = False
 
     @property
     def description(self) -> RunningStream:
@@ -87,8 +88,10 @@ class Exchange:
     ) -> None:
         if not self._concluded:
             await self._conclude(self._reason_for(error), error)
-        if self._written is not None and not self._told:
-            await asyncio.wait({self._written}, timeout=LEDGER_SECONDS)
+        if self._unwritten and not self._told:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LEDGER_SECONDS):
+                    await self._parts.running.gone(self)
 
     # -- opening ------------------------------------------------------------------------------------
 
@@ -168,16 +171,17 @@ class Exchange:
         parts = self._parts
         guards = await guards_of(parts, self.order, self.prompt, self._holding, running.transcript)
         await running.send_to(client, guards, max_bytes=parts.calls.max_bytes)
-        await client.send(await self._last_frames(running))
-
-    async def _last_frames(self, running: RunningAnswer) -> bytes:
         interruption = self._interruption
-        error = running.answer.error if interruption is None else interruption.error
-        if error is not None:
-            await self._conclude(EndReason.UPSTREAM_ERROR if interruption is None else interruption.reason, error)
-            return running.answer.relay.failing(error)
-        await self._conclude(EndReason.FINISH if interruption is None else interruption.reason)
-        return running.ending(interruption, self.usage)
+        if interruption is None:
+            error = running.answer.error
+            reason = EndReason.FINISH if error is None else EndReason.UPSTREAM_ERROR
+        else:
+            reason, error = interruption.reason, interruption.error
+        await self._conclude(reason, error)
+        if error is None:
+            await client.send(running.ending(interruption, self.usage))
+        else:
+            await client.send(running.answer.relay.failing(error))
 
     async def body(self) -> bytes:
         """The whole answer of a request that does not stream, settled."""
@@ -230,39 +234,64 @@ class Exchange:
             return EndReason.FINISH
         return EndReason.UPSTREAM_ERROR if isinstance(error, Exception) else EndReason.CLIENT_GONE
 
-    async def _conclude(self, reason: EndReason, error: BaseException | None = None) -> None:
+    def _conclude(self, reason: EndReason, error: BaseException | None = None) -> Awaitable[None]:
         """Settle once, to the end, also when the client leaves meanwhile."""
         settling = self._settling
-        if settling is None or not settling.done():
-            loop = asyncio.get_running_loop()
-            # A future of its own stands between: who is cancelled here must not cancel the settlement.
-            self._settled_for = loop.create_future()
-            if settling is None:
-                if self._running is not None:
-                    self._running.deadlines.stop()
-                settling = self._settling = loop.create_task(self._settle(reason, error))
-                settling.add_done_callback(self._settled)
-            await self._settled_for
-        settling.result()
-        self._concluded = True
-
-    def _settled(self, _settling: asyncio.Task[None]) -> None:
-        """Into the books, also where whoever waited for the settlement has been cancelled meanwhile."""
-        if self._settled_for is not None and not self._settled_for.done():
-            self._settled_for.set_result(None)
-        if self.outcome is not None and (self._asked_upstream or self._receipt_promised):
-            self._written = self._books.enter(self.outcome)
-        if self._written is None:
-            self._parts.running.discard(self)
-        else:
-            self._written.add_done_callback(self._recorded)
+        if settling is not None and settling.done():
+            return settling
+        loop = asyncio.get_running_loop()
+        # A future of its own stands between: who is cancelled here must not cancel the settlement.
+        self._settled_for = settled_for = loop.create_future()
+        if settling is None:
+            if self._running is not None:
+                self._running.deadlines.stop()
+            self._settling = loop.create_task(self._settle(reason, error))
+        return settled_for
 
     async def _settle(self, reason: EndReason, error: BaseException | None) -> None:
         parts, running = self._parts, self._running
         answer = self._whole if running is None else running.answer
-        source = running or self._whole
-        transcript = None if source is None else source.transcript
         ended = parts.clock()
+        try:
+            self.outcome = outcome = await self._outcome(reason, error, ended)
+            if answer is not None:
+                await self._return_key(answer, outcome.record.usage)
+            # Once the upstream has answered, or was left to answer nobody, the request counts.
+            counts = answer is not None or (self._asked_upstream and reason is EndReason.CLIENT_GONE)
+            await self._holding.settle(outcome, refund=not counts)
+            self._books.settling_seconds = parts.clock() - ended
+            if self.order.trace.recorded:
+                self._books.end_spans(outcome.record)
+            # It knows us, as we know it: what goes round in a circle would stay until the garbage collector comes by.
+            self._running = None
+        except BaseException as fault:
+            self._settled(fault)
+            # Where nobody waits any more it is for who asks the task, or for the loop's log.
+            if not self._concluded:
+                raise
+        else:
+            self._settled()
+
+    def _settled(self, fault: BaseException | None = None) -> None:
+        """Tell who waits; then into the books, also where whoever waited has been cancelled meanwhile."""
+        settled_for = self._settled_for
+        if settled_for is not None and not settled_for.done():
+            self._concluded = True
+            if fault is None:
+                settled_for.set_result(None)
+            else:
+                settled_for.set_exception(fault)
+        if self.outcome is not None and (self._asked_upstream or self._receipt_promised):
+            self._unwritten = True
+            self._books.enter(self.outcome, self._recorded)
+        else:
+            self._parts.running.discard(self)
+
+    async def _outcome(self, reason: EndReason, error: BaseException | None, ended: float) -> Outcome:
+        """What came of it, which *ended* then, in epoch seconds; the upstream's connection is let go."""
+        running, whole = self._running, self._whole
+        source = running or whole
+        transcript = None if source is None else source.transcript
         if running is not None:
             # A connection whose answer is finished serves the next call.
             if reason is EndReason.FINISH:
@@ -271,22 +300,12 @@ class Exchange:
                 running.answer.reply.close()
         # All of it is read here; afterwards nobody has to ask whether it is.
         said = None if transcript is None else transcript.message()
-        usage = await parts.prompts.usage(self.order.request, self.prompt, transcript)
-        images = 0 if self._whole is None else self._whole.images
+        usage = await self._parts.prompts.usage(self.order.request, self.prompt, transcript)
+        images = 0 if whole is None else whole.images
         record = self._books.record(
-            reason, usage, transcript, error, ended=ended, answered=answer is not None, images=images
+            reason, usage, transcript, error, ended=ended, answered=source is not None, images=images
         )
-        self.outcome = outcome = Outcome(self.order, self.prompt, transcript, said, record)
-        if answer is not None:
-            await self._return_key(answer, usage)
-        # Once the upstream has answered, or was left to answer nobody, the request counts.
-        counts = answer is not None or (self._asked_upstream and reason is EndReason.CLIENT_GONE)
-        await self._holding.settle(outcome, refund=not counts)
-        self._books.settling_seconds = parts.clock() - ended
-        if self.order.trace.recorded:
-            self._books.end_spans(record)
-        # It knows us, as we know it: what goes round in a circle would stay until the garbage collector comes by.
-        self._running = None
+        return Outcome(self.order, self.prompt, transcript, said, record)
 
     def _return_key(self, answer: Answer | WholeAnswer, usage: Usage) -> Awaitable[None]:
         """The key goes back with what the answer cost it, and with what its ending showed."""
@@ -294,10 +313,11 @@ class Exchange:
         silent = error is not None and error.code == "upstream_idle_timeout"
         return self._parts.calls.over(answer, tokens=usage.total_tokens, silent=silent)
 
-    def _recorded(self, written: asyncio.Future[None]) -> None:
-        """What SQL has taken, or has not."""
+    def _recorded(self, fault: Exception | None) -> None:
+        """The ledger has it, or will not have it for this *fault*."""
+        self._unwritten = False
         self._parts.running.discard(self)
-        if self.outcome is not None and written.exception() is not None:
+        if fault is not None and self.outcome is not None:
             not_written(self.outcome.record)
 
 

@@ -170,7 +170,7 @@ class Holding(msgspec.Struct, eq=False):
         else:
             # Limits and session in one step, as nearly every turn ends.
             try:
-                await self._parts.turnstile.leave(reservation, outcome.usage.total_tokens, *turn)
+                await self._parts.turnstile.leave(reservation, outcome.record.usage.total_tokens, *turn)
             except StoreUnavailableError:
                 log.warning("limits not settled: Redis is away; the place frees itself with its lease")
                 self._keep(turn)
@@ -179,7 +179,7 @@ class Holding(msgspec.Struct, eq=False):
         if refund:
             await self._parts.admission.refund(self._reservation)
         else:
-            await self._parts.admission.settle(self._reservation, tokens=outcome.usage.total_tokens)
+            await self._parts.admission.settle(self._reservation, tokens=outcome.record.usage.total_tokens)
 
     async def _turn(self, outcome: Outcome) -> Said | None:
         """What the session keeps of this stream, None where nothing was said in one."""
@@ -194,7 +194,8 @@ class Holding(msgspec.Struct, eq=False):
             answer_tokens=outcome.answer_tokens,
         )
         if prompt.tokens is not None and self._alone_tokens:
-            self._parts.contexts.note(session, max(prompt.tokens - self._alone_tokens, 0) + tokens)
+            context = prompt.tokens - self._alone_tokens
+            self._parts.contexts.note(session, tokens + context if context > 0 else tokens)
         return session, Turn(self._order.stream_id, messages, tokens), prompt.system
 
     async def _append(self, said: Said) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from streamproxy.domain.sessions import SYSTEM_ROLES, Message
-from streamproxy.domain.streams import EndReason, HistoryMessage, Usage, UsageRecord
+from streamproxy.domain.streams import EndReason, HistoryMessage, UsageRecord
 from streamproxy.domain.tokens import message_text
 from streamproxy.services.order import Order
 from streamproxy.services.prompt import Prompt
@@ -14,7 +14,7 @@ from streamproxy.wire.chat import Transcript
 # Bytes of a token, on the average of a whole text, beyond which a usage is not that of the text.
 LONGEST_TOKEN = 32
 
-_json = msgspec.json.Encoder().encode
+_json_lines = msgspec.json.Encoder().encode_lines
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -29,10 +29,6 @@ class Outcome(msgspec.Struct, frozen=True):
     answer: Message | None
     record: UsageRecord
 
-    @property
-    def usage(self) -> Usage:
-        return self.record.usage
-
     def history(self) -> list[HistoryMessage]:
         """What was said in this turn: the system message it set, the new messages, the answer."""
         answer, record = self.answer, self.record
@@ -46,14 +42,16 @@ class Outcome(msgspec.Struct, frozen=True):
         ended = record.created + record.duration_ms / 1000
         # Only the answer may have been cut.
         cut = None if record.end_reason is EndReason.FINISH else answer
+        # All in one go: no line of JSON has a newline in it.
+        lines = _json_lines(said).decode().split("\n")
         return [
             HistoryMessage(
                 user_id,
                 session_id,
                 stream_id,
                 position,
-                str(message.get("role")),
-                _json(message).decode(),
+                message["role"],
+                lines[position],
                 ended,
                 complete=message is not cut,
             )

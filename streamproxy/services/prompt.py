@@ -155,10 +155,13 @@ class Prompts:
         return TOKENS_FOR_REPLY + await self.size(request.model, prompt.messages)
 
     async def usage(self, request: AnyRequest, prompt: Prompt | None, transcript: Transcript | None) -> Usage:
-        """As the upstream reported it, else counted and flagged. Nothing was used where nothing was answered."""
+        """As the upstream reported it, else counted and flagged. Nothing was used where nothing was answered.
+
+        What the *transcript* says has to be read.
+        """
         if prompt is None or transcript is None:
             return Usage()
-        reported = transcript.usage
+        reported = transcript.read_usage
         if reported is not None:
             return Usage(reported.prompt_tokens, reported.completion_tokens, reported.cached_tokens)
         if isinstance(request, PlainRequest) and request.pictures:

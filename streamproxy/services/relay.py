@@ -20,7 +20,7 @@ from streamproxy.services.endings import end_of_event, end_of_text, last_events
 from streamproxy.services.plainevents import PlainEvents
 from streamproxy.services.textevents import TextEvents
 from streamproxy.wire import sse
-from streamproxy.wire.chat import ReportedUsage, Transcript, envelope_decoder, split_usage
+from streamproxy.wire.chat import Envelope, ReportedUsage, Transcript, envelope_decoder, split_usage
 
 # A fragment longer than this is no longer glued to the next batch byte by byte: the decoder takes over,
 # whose work is linear.
@@ -226,7 +226,8 @@ class Relay:
             else:
                 # A marked event is read by itself, so that its plain neighbours still leave as they are.
                 alone = marked == start or self._completion.spelled is None
-                stop = end_of_event(buffer, start, end) if alone else end
+                blank = buffer.find(b"\n\n", start, end) if alone else -1
+                stop = end if blank < 0 else blank + 2
                 if shown := self._read_event(buffer[start:stop]):
                     frames.append(shown)
                 start = stop
@@ -273,7 +274,7 @@ class Relay:
                 self.fail(UpstreamError("the upstream failed while it answered", code="upstream_error_event"))
                 self.failed_event = data
                 return b""
-            if not isinstance(chunk.choices, list):
+            if type(chunk.choices) is not list:
                 # Whatever it is, no client of this API can read it.
                 return b""
             prelude, payload = self._completion.frames_of(data, chunk)
@@ -284,7 +285,7 @@ class Relay:
             return b""
         shown = event if payload is data else sse.frame(payload)
         if chunk.usage is not None:
-            shown = self._without_usage(payload, chunk.usage)
+            shown = self._without_usage(payload, chunk)
         if self._plain.id is None and self._translator is None:
             self._plain.id = self._completion.spelled
             self._plain.learn(shown)
@@ -297,10 +298,11 @@ class Relay:
         elif data:
             self.fail(UpstreamError("the upstream sent an event that is no chunk", code="upstream_malformed"))
 
-    def _without_usage(self, data: bytes, usage: object) -> bytes:
-        """What of a chunk's payload the client sees at once: a usage it sees at the end, or not at all."""
-        rest, chunk = split_usage(data)
-        reported = ReportedUsage.read(usage)
+    def _without_usage(self, data: bytes, chunk: Envelope) -> bytes:
+        """What of a chunk's payload *data* the client sees at once: a usage it sees at the end, or not at all."""
+        # Most that have a usage have nothing else.
+        rest, usage = split_usage(data) if chunk.choices else (None, data)
+        reported = ReportedUsage.read(chunk.usage)
         if reported is not None:
-            self.usage, self._usage_chunk = reported, chunk
+            self.usage, self._usage_chunk = reported, usage
         return b"" if rest is None else sse.frame(rest)

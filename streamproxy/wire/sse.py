@@ -181,16 +181,16 @@ def only_data(event: bytes) -> bytes | None:
 
     What a ``Decoder`` would find in it, between events, with C-level operations only.
     """
-    size = len(event)
+    data = event[6:-2]
     if (
-        event.startswith(b"data: ")
-        and event.find(b"\n") == size - 2
-        and event[-1] == _LF
-        and _CR not in event
-        and size - 2 <= MAX_EVENT_SIZE
-        and (event.isascii() or is_utf8(event))
+        event[:6] == b"data: "
+        and event[-2:] == b"\n\n"
+        and _LF not in data
+        and _CR not in data
+        and len(data) <= MAX_EVENT_SIZE - 6
+        and (data.isascii() or is_utf8(data))
     ):
-        return event[6:-2]
+        return data
     return None
 
 

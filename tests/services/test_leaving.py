@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
@@ -109,7 +109,8 @@ async def test_who_leaves_while_more_tokens_are_asked_for_gives_them_back(link: 
     with pytest.raises(asyncio.CancelledError):
         await leaving
     assert holding.reserved_tokens == 610
-    await holding.settle(SimpleNamespace(answer=None, prompt=None, usage=Usage(10, 7)), refund=False)  # type: ignore[arg-type]
+    outcome: Any = SimpleNamespace(answer=None, prompt=None, record=SimpleNamespace(usage=Usage(10, 7)))
+    await holding.settle(outcome, refund=False)
     next_one = Holding(parts, order_of(scope, "req_2"))
     await next_one.reserve()
     (standing,) = next_one.standings
@@ -140,11 +141,9 @@ async def test_a_settlement_whose_client_leaves_is_entered_all_the_same(link: Re
     async def usage(*_: object) -> Usage:
         return Usage()
 
-    def enter(record: UsageRecord, _history: object) -> asyncio.Future[None]:
+    def enter(record: UsageRecord, _history: object, tell: Callable[[Exception | None], None]) -> None:
         entered.append(record)
-        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        written.set_result(None)
-        return written
+        asyncio.get_running_loop().call_soon(tell, None)
 
     parts = parts_of(RedisLimits(link, zone=ZoneInfo("UTC")))
     parts.admission.refund = refund

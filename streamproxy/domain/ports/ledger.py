@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from asyncio import Future
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -56,10 +55,12 @@ class UsageReport(Protocol):
 class Ledger(Protocol):
     """The lasting record: usage and history."""
 
-    def enter(self, record: UsageRecord, history: Sequence[HistoryMessage]) -> Future[None]:
-        """Both are to be written in one transaction; done when they are committed. Once per ``stream_id``.
+    def enter(
+        self, record: UsageRecord, history: Sequence[HistoryMessage], tell: Callable[[Exception | None], None]
+    ) -> None:
+        """Both are to be written in one transaction, once per ``stream_id``. StoreUnavailableError when too much waits.
 
-        It is nobody's to cancel. StoreUnavailableError when too much waits already.
+        *tell* is called once, later: with None when they are committed, else with what refused them.
         """
 
     async def write(self, record: UsageRecord, history: Sequence[HistoryMessage]) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Sequence
-from itertools import islice
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -17,20 +15,14 @@ Row: TypeAlias = tuple[Any, ...]
 
 
 class Entry(msgspec.Struct, frozen=True, eq=False):
-    """The rows of the stream *stream_id*. *done* resolves when they are committed, or fails with what refused
-    them; *size* is roughly what they take in memory, in bytes."""
+    """The rows of the stream *stream_id*. *tell* is to be called with None when they are committed, else with what
+    refused them; *size* is roughly what they take in memory, in bytes."""
 
     stream_id: str
     usage: Row
     messages: Sequence[Row]
-    done: asyncio.Future[None]
+    tell: Callable[[Exception | None], None]
     size: int
-
-    def fail(self, fault: Exception) -> None:
-        """Tell who waits."""
-        self.done.set_exception(fault)
-        # Marked as seen: that its waiter has gone must not turn into a warning at garbage collection.
-        self.done.exception()
 
 
 class Backlog:
@@ -39,7 +31,7 @@ class Backlog:
     def __init__(self, *, max_entries: int, max_bytes: int) -> None:
         self._max_entries = max_entries
         self._max_bytes = max_bytes
-        self._entries: deque[Entry] = deque()
+        self._entries: list[Entry] = []
         self._bytes = 0
         self._closed = True
         # Whoever waits for the first entry; the ledger alone does.
@@ -75,7 +67,7 @@ class Backlog:
         while not self._entries and not self._closed:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
-        return list(islice(self._entries, most))
+        return self._entries[:most]
 
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None
@@ -84,12 +76,10 @@ class Backlog:
 
     def drop(self, batch: Sequence[Entry]) -> None:
         """The oldest ones, *batch*, are settled."""
+        del self._entries[: len(batch)]
         for entry in batch:
-            self._entries.popleft()
             self._bytes -= entry.size
 
-    def drain(self) -> list[Entry]:
-        """Take out everything."""
-        rest = list(self._entries)
-        self.drop(rest)
-        return rest
+    def all(self) -> list[Entry]:
+        """Everything that waits."""
+        return self._entries.copy()

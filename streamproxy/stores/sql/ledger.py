@@ -58,7 +58,6 @@ class SqlLedger:
         self._database = database
         self._backlog = Backlog(max_entries=max_entries, max_bytes=max_bytes)
         self._sleep = sleep
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -68,7 +67,6 @@ class SqlLedger:
 
     async def start(self) -> None:
         self._backlog.open()
-        self._loop = asyncio.get_running_loop()
         self._task = asyncio.create_task(self._commit_all(), name="ledger")
 
     async def close(self, within: float = 5.0) -> None:
@@ -80,30 +78,39 @@ class SqlLedger:
         self._task.cancel()
         await asyncio.wait({self._task})
         self._task = None
-        lost = [entry for entry in self._backlog.drain() if not entry.done.done()]
-        for entry in lost:
-            entry.fail(StoreUnavailableError("The ledger was closed before the database answered."))
-        if lost:
+        if lost := self._backlog.all():
+            self._settle(lost, StoreUnavailableError("The ledger was closed before the database answered."))
             logger.error("%d streams were not written to the ledger: the database did not answer", len(lost))
 
-    def enter(self, record: UsageRecord, history: Sequence[HistoryMessage]) -> asyncio.Future[None]:
-        """Both are to be written in one transaction; done when they are committed. Once per ``stream_id``.
+    def enter(
+        self, record: UsageRecord, history: Sequence[HistoryMessage], tell: Callable[[Exception | None], None]
+    ) -> None:
+        """Both are to be written in one transaction, once per ``stream_id``.
 
-        StoreUnavailableError when the backlog is full or the ledger closed; in the future also BadRequestError or
-        ConflictError when the database refuses these very rows.
+        StoreUnavailableError when the backlog is full or the ledger closed. *tell* is called once, later: with None
+        when they are committed, with BadRequestError or ConflictError when the database refuses these very rows, with
+        StoreUnavailableError when the ledger was closed before.
         """
-        if self._loop is None:
-            raise StoreUnavailableError("The ledger is not open.")
-        done = self._loop.create_future()
         row, said = records.rows_of(record, history)
         # Messages are all that can be large.
         size = ROW_BYTES + sum(map(len, map(_TEXT, history)))
-        self._backlog.put(Entry(record.stream_id, row, said, done, size))
-        return done
+        self._backlog.put(Entry(record.stream_id, row, said, tell, size))
 
     async def write(self, record: UsageRecord, history: Sequence[HistoryMessage]) -> None:
         """``enter``, and wait until it is done. Cancelling the caller does not withdraw the rows."""
-        await asyncio.shield(self.enter(record, history))
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def tell(fault: Exception | None) -> None:
+            # Whoever was cancelled does not wait any more.
+            if written.done():
+                return
+            if fault is None:
+                written.set_result(None)
+            else:
+                written.set_exception(fault)
+
+        self.enter(record, history, tell)
+        await written
 
     async def history(
         self, user_id: str, *, session_id: str | None = None, limit: int = 200
@@ -151,7 +158,6 @@ class SqlLedger:
                 await asyncio.sleep(GATHER_SECONDS)
                 batch = await self._backlog.next_batch(BATCH)
             await self._commit(batch)
-            self._backlog.drop(batch)
             committed = loop.time()
 
     async def _commit(self, batch: Sequence[Entry]) -> None:
@@ -161,15 +167,24 @@ class SqlLedger:
         except Exception as exc:  # noqa: BLE001
             # Even a defect of ours fails its own rows only, never the task that writes everybody's.
             if len(batch) == 1:
-                batch[0].fail(exc)
+                self._settle(batch, exc)
                 logger.warning("the ledger refused stream %s: %s", batch[0].stream_id, type(exc).__name__)
                 return
             middle = len(batch) // 2
             await self._commit(batch[:middle])
             await self._commit(batch[middle:])
         else:
-            for entry in batch:
-                entry.done.set_result(None)
+            self._settle(batch)
+
+    def _settle(self, batch: Sequence[Entry], fault: Exception | None = None) -> None:
+        """The oldest that wait, *batch*, are committed, or refused for this *fault*: nobody is told twice."""
+        self._backlog.drop(batch)
+        for entry in batch:
+            # The defect of one costs neither the others nor the ledger's task.
+            try:
+                entry.tell(fault)
+            except Exception:
+                logger.exception("stream %s could not be told what became of it", entry.stream_id)
 
     async def _insist(self, batch: Sequence[Entry]) -> None:
         """Commit *batch* in one transaction, again and again while the database is unavailable."""

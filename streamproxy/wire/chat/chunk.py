@@ -35,19 +35,20 @@ class ReportedUsage(msgspec.Struct, frozen=True, gc=False):
 
         Pictures have ``input_tokens`` and ``output_tokens``; embeddings have a total, and no completion.
         """
-        if not isinstance(usage, dict):
+        if type(usage) is not dict:
             return None
-        prompt = _count(usage["prompt_tokens"] if "prompt_tokens" in usage else usage.get("input_tokens"))
-        if prompt is None:
+        prompt = usage["prompt_tokens"] if "prompt_tokens" in usage else usage.get("input_tokens")
+        # As ``_count`` has it, here and below, which are in the way of every answer.
+        if type(prompt) is not int or not 0 <= prompt <= MAX_REPORTED_TOKENS:
             return None
         if "completion_tokens" in usage:
-            completion = _count(usage["completion_tokens"])
+            completion = usage["completion_tokens"]
         elif "output_tokens" in usage:
-            completion = _count(usage["output_tokens"])
+            completion = usage["output_tokens"]
         else:
             total = _count(usage.get("total_tokens"))
             completion = None if total is None else max(total - prompt, 0)
-        if completion is None:
+        if type(completion) is not int or not 0 <= completion <= MAX_REPORTED_TOKENS:
             return None
         cached = reasoning = None
         if "prompt_tokens_details" in usage:

@@ -197,7 +197,11 @@ class Transcript:
             self._unread = []
             # JSON may have blanks before it: as long as it was is the fastest replacement.
             if rest := self._without_plain(lines.replace(b"\ndata: {", b"\n      {")):
-                for chunk in self._decoded(rest):
+                try:
+                    chunks = chunk_decoder.decode_lines(rest)
+                except UNREADABLE:
+                    chunks = self._decoded_by_itself(rest)
+                for chunk in chunks:
                     self._take(chunk)
         if self._spelled:
             texts = self._spelled.copy()
@@ -243,12 +247,10 @@ class Transcript:
             self._text.append(text)
             self.read_bytes += len(text) if text.isascii() else len(text.encode())
 
-    def _decoded(self, lines: bytes) -> list[Chunk]:
-        try:
-            return chunk_decoder.decode_lines(lines)
-        except UNREADABLE:
-            payloads = [line.removeprefix(b"data:").strip() for line in lines.split(b"\n")]
-            return [chunk for payload in payloads if (chunk := self._decoded_one(payload)) is not None]
+    def _decoded_by_itself(self, lines: bytes) -> list[Chunk]:
+        """Each line that is a chunk, where not all of them are."""
+        payloads = [line.removeprefix(b"data:").strip() for line in lines.split(b"\n")]
+        return [chunk for payload in payloads if (chunk := self._decoded_one(payload)) is not None]
 
     def _decoded_one(self, payload: bytes) -> Chunk | None:
         try:
@@ -266,7 +268,7 @@ class Transcript:
         choice = chunk.choices[0]
         if choice.index:  # not choice 0, which is nearly always alone
             choice = next((other for other in chunk.choices if not other.index), _NOT_OURS)
-        if choice.finish_reason and isinstance(choice.finish_reason, str):
+        if choice.finish_reason and type(choice.finish_reason) is str:
             self._finish_reason = choice.finish_reason
         said = choice.delta or choice.message
         if said is not None:
