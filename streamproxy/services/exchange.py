@@ -236,17 +236,22 @@ class Exchange:
 
     def _conclude(self, reason: EndReason, error: BaseException | None = None) -> Awaitable[None]:
         """Settle once, to the end, also when the client leaves meanwhile."""
-        settling = self._settling
-        if settling is not None and settling.done():
-            return settling
+        if self._settling is not None:
+            return self._settled_at_last(self._settling)
         loop = asyncio.get_running_loop()
         # A future of its own stands between: who is cancelled here must not cancel the settlement.
         self._settled_for = settled_for = loop.create_future()
-        if settling is None:
-            if self._running is not None:
-                self._running.deadlines.stop()
-            self._settling = loop.create_task(self._settle(reason, error))
+        if self._running is not None:
+            self._running.deadlines.stop()
+        self._settling = loop.create_task(self._settle(reason, error))
         return settled_for
+
+    @staticmethod
+    async def _settled_at_last(settling: asyncio.Task[None]) -> None:
+        """For who was cancelled while the settlement ran: its task itself, which also ends where all of a loop's tasks
+        are cancelled before it has begun, and nobody is told."""
+        await asyncio.wait({settling})
+        settling.result()
 
     async def _settle(self, reason: EndReason, error: BaseException | None) -> None:
         parts, running = self._parts, self._running

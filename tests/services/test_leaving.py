@@ -186,3 +186,25 @@ async def test_who_waits_for_a_settlement_that_fails_hears_of_it(link: RedisLink
         async with Exchange(parts, order_of(uuid4().hex, "req_1")):
             pass
     await parts.running.idle()
+
+
+async def test_nobody_waits_for_a_settlement_that_never_began(link: RedisLink) -> None:
+    """A loop that is closed cancels all of its tasks, those too that have not had their first step."""
+    parts = parts_of(RedisLimits(link, zone=ZoneInfo("UTC")))
+    parts.running = Running()
+    exchange = Exchange(parts, order_of(uuid4().hex, "req_1"))
+
+    async def request() -> None:
+        async with exchange:
+            await exchange._conclude(EndReason.FINISH)
+
+    before = asyncio.all_tasks()
+    asking = asyncio.create_task(request())
+    await asyncio.sleep(0)
+    begun = asyncio.all_tasks() - before
+    assert (asking in begun, len(begun)) == (True, 2)
+    for task in begun:
+        task.cancel()
+    done, waiting = await asyncio.wait(begun, timeout=5)
+    assert (len(done), waiting) == (2, set())
+    assert all(task.cancelled() for task in done)
