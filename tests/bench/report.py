@@ -253,7 +253,7 @@ the innermost function of streamproxy for whom it ran. The thread that writes us
 them (`make profile` names it); its time is in the CPU above.
 
 A request (W1, W5) has no peak that could be taken off: it is many steps (bearer, limits and session, budget, the
-upstream's request, settlement, ledger, log line, metrics), each of a few percent at most: some 640 calls of Python
+upstream's request, settlement, ledger, log line, metrics), each of a few percent at most: some 530 calls of Python
 and C together, which `make calls` lists. An event of a paced stream (W3) comes alone: what the kernel and the loop do
 for one read and one write is done for each, and the code in between is cold each time. The new requests, five seconds
 a stream, are in its price."""

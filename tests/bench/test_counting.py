@@ -8,7 +8,7 @@ from tests.bench.counting import Calls, counted, owners, parsed
 from tests.bench.workloads import W1
 
 # What a streamed request of 20 events in a session costs today, and a tenth. Who needs more says why here.
-MOST_CALLS = 705
+MOST_CALLS = 580
 
 # As inside/calltrace.py writes them: two levels deep is what the loop calls.
 TRACED = [
