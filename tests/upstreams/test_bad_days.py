@@ -119,7 +119,8 @@ async def test_a_failure_before_the_first_event_is_made_good_by_another_key(
     outcome = await witness.ask(stream=stream)
     assert (outcome.reply.status, outcome.code) == (200, None)
     assert outcome.reply.head.get("X-Streamproxy-Attempts") == "2"
-    assert (outcome.requests, outcome.keys) == (2, 2)
+    # Where only the connection was lost, a fresh one may do for the same key: one time in as many as there are keys.
+    assert (outcome.requests, outcome.keys) in ([(2, 1), (2, 2)] if LOST[0] in day.codes else [(2, 2)])
     assert list(outcome.states) == ([day.state] if day.state else [])
     assert outcome.row is not None
     assert (outcome.row["end_reason"], outcome.row["error_code"], outcome.row["attempts"]) == ("finish", None, 2)
