@@ -357,7 +357,9 @@ async def test_no_planted_secret_is_in_the_log(
         upstream.script(*script)
         await patient.chat(f"spoken-{CANARY}")
     log = patient_proxy.log()
+    # How the two parts of a token begin: of three letters alone some random id is bound to have them.
+    tokens = ("eyJhbGciOi", "eyJzdWIiOi")
     found: list[Any] = [
-        word for word in (CANARY, "sk-live-", "eyJ", "sk-planted", patient.bearer) if word and word in log
+        word for word in (CANARY, "sk-live-", *tokens, "sk-planted", patient.bearer) if word and word in log
     ]
     assert not found, f"the log holds {found}"
