@@ -81,8 +81,7 @@ class AnsweringHandler(BaseHandler):
                     await exchange.body()
                 complete = True
         finally:
-            if not self.logged:
-                self._log_exchange()
+            self._log_exchange()
         return exchange if complete else None
 
     async def _whole(self, exchange: Exchange) -> None:
@@ -97,8 +96,7 @@ class AnsweringHandler(BaseHandler):
                     self.finish()
                     exchange.told()
         finally:
-            if not self.logged:
-                self._log_exchange()
+            self._log_exchange()
 
     async def _stream(self, exchange: Exchange) -> None:
         environment = self.environment
@@ -123,8 +121,7 @@ class AnsweringHandler(BaseHandler):
                         raise
                     await self._fail_in_stream(exchange, events, error)
         finally:
-            if not self.logged:
-                self._log_exchange()
+            self._log_exchange()
 
     async def _fail_in_stream(self, exchange: Exchange, events: EventStream, error: StreamProxyError) -> None:
         """200 is out: the error is told in the stream, where every SDK raises on it."""
@@ -149,7 +146,7 @@ class AnsweringHandler(BaseHandler):
         return fields
 
     def _log_exchange(self) -> None:
-        if self.exchange is not None:
+        if self.exchange is not None and not self.logged:
             self._note(self.exchange)
         if self.client_left:
             self.on_finish()

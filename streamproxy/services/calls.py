@@ -14,6 +14,7 @@ from streamproxy.dialects import dialect_of
 from streamproxy.dialects.base import Call, Failure
 from streamproxy.domain.keypool import Candidate
 from streamproxy.domain.ports import UpstreamReply, UpstreamTransport
+from streamproxy.domain.tracing import Span
 from streamproxy.errors import StreamProxyError, UpstreamError, UpstreamRejectedError, UpstreamTimeoutError
 from streamproxy.services.completion import Identity, TakenIds
 from streamproxy.services.deadlines import AtMost, Timeouts
@@ -116,11 +117,7 @@ class Calls:
             dialect = dialect_of(candidate.upstream)
             call = dialect.chat(request, model=candidate.model, messages=prompt.messages, secret=candidate.key.secret)
             async with self.timeouts.until_first_event(task) as limit:
-                reply = await self._transport.open(
-                    candidate.upstream.base_url + call.path,
-                    headers={**attempts.span.headers, **call.headers},
-                    body=call.body,
-                )
+                reply = await self._sent(lease, call, attempts.span)
                 if reply.status != 200:
                     raise await _refusal(lease, reply)
                 relay = Relay(
@@ -137,10 +134,7 @@ class Calls:
                 limit.left = True
                 return Answer(lease, reply, relay, frames, limit)
 
-        offered = self._keys.offered(request.model)
-        if own_key is None:
-            return self._failover.run(offered, attempt, attempts)
-        return self._by_own_key(own_lease(offered, own_key), attempt, attempts)
+        return self._answered(request.model, attempt, attempts, own_key)
 
     def whole(
         self,
@@ -154,12 +148,7 @@ class Calls:
 
         async def attempt(lease: AnyLease) -> WholeAnswer:
             async with self.timeouts.until_the_end() as limit:
-                call = _call(lease.candidate, request, prompt)
-                reply = await self._transport.open(
-                    lease.candidate.upstream.base_url + call.path,
-                    headers={**attempts.span.headers, **call.headers},
-                    body=call.body,
-                )
+                reply = await self._sent(lease, _call(lease.candidate, request, prompt), attempts.span)
                 if reply.status != 200:
                     raise await _refusal(lease, reply)
                 try:
@@ -170,7 +159,12 @@ class Calls:
                     raise
                 return answer
 
-        offered = self._keys.offered(request.model)
+        return self._answered(request.model, attempt, attempts, own_key)
+
+    def _answered(
+        self, model: str, attempt: Callable[[AnyLease], Awaitable[T]], attempts: Attempts, own_key: str | None
+    ) -> Awaitable[T]:
+        offered = self._keys.offered(model)
         if own_key is None:
             return self._failover.run(offered, attempt, attempts)
         return self._by_own_key(own_lease(offered, own_key), attempt, attempts)
@@ -194,6 +188,12 @@ class Calls:
         if failure is None:
             return answer.lease.give_back(tokens=tokens)
         return give_back(answer.lease, failure, tokens=tokens)
+
+    def _sent(self, lease: AnyLease, call: Call, span: Span) -> Awaitable[UpstreamReply]:
+        """The answer to *call*, as soon as its head is here."""
+        url = lease.candidate.upstream.base_url + call.path
+        headers = {**span.headers, **call.headers} if span.headers else call.headers
+        return self._transport.open(url, headers=headers, body=call.body)
 
     async def _first_frames(self, lease: AnyLease, reply: UpstreamReply, relay: Relay) -> bytes:
         """Read until there is something for the client."""

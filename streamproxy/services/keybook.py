@@ -77,8 +77,7 @@ class KeyBook:
             del self._failures[key_id]
         if key_id in self.statuses and self.statuses[key_id].setbacks:
             self._better.add(key_id)
-        self._calls[key_id] += 1
-        self._watch.called(candidate.upstream.name, candidate.key.last4)
+        self._count_call(candidate)
 
     async def bad(
         self, candidate: Candidate, verdict: Verdict | None, *, error: str, began: float, answered: bool
@@ -88,8 +87,7 @@ class KeyBook:
         *answered*: it had been accepted before, so it is counted already.
         """
         if not answered:
-            self._calls[candidate.key.id] += 1
-            self._watch.called(candidate.upstream.name, candidate.key.last4)
+            self._count_call(candidate)
         self._count_error(candidate, error)
         key_id, now = candidate.key.id, self._clock()
         if verdict is not None:
@@ -165,6 +163,10 @@ class KeyBook:
         level = levels.get(status.state, logging.WARNING)
         upstream, why = candidate.upstream.name, status.reason or "it answers again"
         log.log(level, "key …%s of %s is %s: %s", candidate.key.last4, upstream, status.state, why)
+
+    def _count_call(self, candidate: Candidate) -> None:
+        self._calls[candidate.key.id] += 1
+        self._watch.called(candidate.upstream.name, candidate.key.last4)
 
     def _count_error(self, candidate: Candidate, error: str) -> None:
         self._tallies[candidate.key.id] += Tally(errors=1, last_error=error, at=self._clock())

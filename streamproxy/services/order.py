@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -73,8 +73,6 @@ class Running:
     def __init__(self) -> None:
         self._exchanges: set[Interruptible] = set()
         self.add = self._exchanges.add
-        # The set's own as well, as long as nobody waits.
-        self.discard: Callable[[Interruptible], None] = self._exchanges.discard
         # Made by those who wait, which is seldom: exchanges come and go all the time.
         self._awaited: dict[Interruptible, asyncio.Event] = {}
         self._idle: asyncio.Event | None = None
@@ -85,15 +83,13 @@ class Running:
     def __iter__(self) -> Iterator[Interruptible]:
         return iter(tuple(self._exchanges))
 
-    def _discard_and_tell(self, exchange: Interruptible) -> None:
+    def discard(self, exchange: Interruptible) -> None:
         self._exchanges.discard(exchange)
         if exchange in self._awaited:
             self._awaited.pop(exchange).set()
         if self._idle is not None and not self._exchanges:
             self._idle.set()
             self._idle = None
-        if not self._awaited and self._idle is None:
-            self.discard = self._exchanges.discard
 
     def interrupt_all(self, interruption: Interruption) -> None:
         for exchange in list(self._exchanges):
@@ -102,13 +98,11 @@ class Running:
     async def gone(self, exchange: Interruptible) -> None:
         """Return when *exchange* is no longer under way: settled and recorded."""
         if exchange in self._exchanges:
-            self.discard = self._discard_and_tell
             await self._awaited.setdefault(exchange, asyncio.Event()).wait()
 
     async def idle(self) -> None:
         """Return when none is under way."""
         if self._exchanges:
-            self.discard = self._discard_and_tell
             self._idle = self._idle or asyncio.Event()
             await self._idle.wait()
 
