@@ -39,6 +39,9 @@ class Line(Protocol):
     def write(self, data: bytes) -> None:
         """Send, or keep until the socket takes it."""
 
+    def write_chunk(self, data: bytes) -> asyncio.Future[None] | None:
+        """The same with *data* as a chunk of a body. A future where the client is behind."""
+
     def writing(self) -> bool:
         """Whether something waits that the socket has not taken."""
 
@@ -187,8 +190,13 @@ class Answer(HTTPConnection):
         if self.finished:
             return None
         connection = self._connection
-        connection.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+        if self._chunked:
+            return connection.write_chunk(data)
+        connection.write(data)
         return connection.behind
+
+    def shortest(self) -> Callable[[bytes], asyncio.Future[None] | None] | None:
+        return self._connection.write_chunk if self._chunked and not self.finished else None
 
     def close(self) -> None:
         if not self.finished:

@@ -32,6 +32,9 @@ class Client(Protocol):
         """Send a piece of a streamed body, whose head is out. A future where the client is behind, done when it is
         not any more: until then, send nothing else. To one that is gone nothing is sent."""
 
+    def shortest(self) -> Callable[[bytes], asyncio.Future[None] | None] | None:
+        """What does as ``send`` in fewer steps, from the head to the end of the answer; None where nothing does."""
+
     def close(self) -> None:
         """End the connection without an end of the answer; soon runs the handler's ``on_connection_close``."""
 

@@ -21,7 +21,7 @@ from streamproxy.connections.chunks import Chunks
 from streamproxy.connections.head import end_of_head, parse
 from streamproxy.connections.occupancy import Occupancy
 from streamproxy.connections.origin import Peer
-from streamproxy.connections.outbox import Outbox
+from streamproxy.connections.outbox import Outbox, send
 from streamproxy.connections.reception import Reception
 from streamproxy.connections.request import make_request
 from streamproxy.connections.sockets import is_gone
@@ -47,9 +47,9 @@ class Connection(asyncio.Protocol):
     """Between ``connection_made`` and ``connection_lost`` it is one of its server's connections."""
 
     __slots__ = (
-        *("_advancing", "_answer", "_body", "_delegate", "_due", "_flushed", "_gate", "_home", "_opening"),
-        *("_outgoing", "_paused", "_searched", "_slow", "_timer", "_transport", "_unread"),
-        *("behind", "closed", "done", "loop", "peer"),
+        *("_advancing", "_answer", "_body", "_delegate", "_due", "_gate", "_home", "_opening"),
+        *("_paused", "_searched", "_slow", "_timer", "_unread"),
+        *("behind", "closed", "done", "handed", "loop", "outgoing", "peer", "transport"),
     )
 
     def __init__(self, home: Home, peer: Peer) -> None:
@@ -60,10 +60,10 @@ class Connection(asyncio.Protocol):
         self.done = home.done
         self._home = home
         self.loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport
-        self._flushed = 0
+        self.transport: asyncio.Transport
+        self.handed = 0
         # Of this turn of the loop, sent at its end.
-        self._outgoing = b""
+        self.outgoing = b""
         # Read from the socket and not looked at.
         self._unread = b""
         self._searched = 0
@@ -85,8 +85,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's are not of asyncio's classes, and do the same.
-        self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(high=bounds.MAX_UNSENT, low=0)
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.set_write_buffer_limits(high=bounds.MAX_UNSENT, low=0)
         self._rest()
         self._timer = self.loop.call_later(bounds.IDLE_SECONDS, self._look)
 
@@ -110,7 +110,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - a loss is a loss
         self.closed = True
-        self._outgoing = b""
+        self.outgoing = b""
         for timer in (self._timer, self._slow):
             if timer is not None:
                 timer.cancel()
@@ -148,17 +148,17 @@ class Connection(asyncio.Protocol):
         if self._paused:
             if len(self._unread) <= bounds.MAX_UNREAD:
                 self._paused = False
-                self._transport.resume_reading()
+                self.transport.resume_reading()
         elif len(self._unread) > bounds.MAX_UNREAD:
             self._paused = True
-            self._transport.pause_reading()
+            self.transport.pause_reading()
             self.loop.call_later(bounds.PULSE_SECONDS, self._pulse)
 
     def _pulse(self) -> None:
         """That a client leaves is not seen while its socket is not read: the kernel is asked."""
         if self.closed or not self._paused:
             return
-        if is_gone(self._transport.get_extra_info("socket")):
+        if is_gone(self.transport.get_extra_info("socket")):
             self.abort()
         else:
             self.loop.call_later(bounds.PULSE_SECONDS, self._pulse)
@@ -262,31 +262,43 @@ class Connection(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         if self.closed:
             return
-        if self._outgoing:
-            data = self._outgoing + data
+        if self.outgoing:
+            data = self.outgoing + data
         elif (outbox := self._home.outbox).senders:
             outbox.senders.append(self)
         else:
             outbox.add(self)
-        self._outgoing = data
+        self.outgoing = data
         if len(data) > bounds.MOST_TOGETHER:
-            self.flush()
+            send(self)
 
-    def flush(self) -> None:
-        """Send what was written in this turn of the loop."""
-        data, self._outgoing = self._outgoing, b""
-        if data and not self.closed:
-            self._flushed += len(data)
-            self._transport.write(data)
+    def write_chunk(self, data: bytes) -> asyncio.Future[None] | None:
+        """``write`` a chunk of a body (RFC 9112, section 7.1). A future where the client is behind.
+
+        Every event comes here: it is no step more than needed.
+        """
+        if self.closed:
+            return None
+        data = b"%x\r\n%b\r\n" % (len(data), data)
+        if self.outgoing:
+            data = self.outgoing + data
+        elif (outbox := self._home.outbox).senders:
+            outbox.senders.append(self)
+        else:
+            outbox.add(self)
+        self.outgoing = data
+        if len(data) > bounds.MOST_TOGETHER:
+            send(self)
+        return self.behind
 
     def writing(self) -> bool:
         """Whether something waits that the socket has not taken."""
-        return not self.closed and (bool(self._outgoing) or self._transport.get_write_buffer_size() > 0)
+        return not self.closed and (bool(self.outgoing) or self.transport.get_write_buffer_size() > 0)
 
     @property
     def taken(self) -> int:
         """Bytes that the socket has taken."""
-        return self._flushed - self._transport.get_write_buffer_size()
+        return self.handed - self.transport.get_write_buffer_size()
 
     def _caught_up(self) -> None:
         behind, self.behind = self.behind, None
@@ -323,15 +335,15 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Close at once; whoever answers is told soon."""
         self.closed = True
-        self._transport.abort()
+        self.transport.abort()
 
     def _shut(self) -> None:
         """Close when all that was written has been taken, or has not been for WRITE_SECONDS."""
         if self.closed:
             return
-        self.flush()
+        send(self)
         self.closed = True
-        self._transport.close()
+        self.transport.close()
         self._watch_taking()
 
     def _watch_taking(self) -> None:

@@ -61,6 +61,9 @@ class IOStreamClient:
             return None
         return None if sent == len(chunk) else self._rest(chunk[sent:])
 
+    def shortest(self) -> None:
+        """There is none: what the socket does not take is the IOStream's."""
+
     def _rest(self, data: bytes) -> asyncio.Future[None] | None:
         try:
             return self._stream.write(data)

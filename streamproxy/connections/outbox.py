@@ -15,14 +15,26 @@ log = logging.getLogger(__name__)
 
 
 class Sender(Protocol):
-    """Keeps what it was told to write until ``flush``."""
+    """Keeps what it was told to write until it is sent."""
 
-    def flush(self) -> None:
-        """Send it."""
+    closed: bool
+    # Of this turn of the loop.
+    outgoing: bytes
+    # Bytes that the transport has been given.
+    handed: int
+    transport: asyncio.Transport
+
+
+def send(sender: Sender) -> None:
+    """What *sender* has kept, to its transport."""
+    data, sender.outgoing = sender.outgoing, b""
+    if data and not sender.closed:
+        sender.handed += len(data)
+        sender.transport.write(data)
 
 
 class Outbox:
-    """Who has something to send in this turn of *loop*: they are flushed at its end.
+    """Who has something to send in this turn of *loop*: it is sent at its end.
 
     ``add`` the first of them to ``senders``; any further one may be appended, which is a step less.
     """
@@ -32,16 +44,20 @@ class Outbox:
         self._loop = loop
 
     def add(self, sender: Sender) -> None:
-        """*sender* is flushed at the end of the turn."""
+        """What *sender* keeps is sent at the end of the turn."""
         if not self.senders:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self._send_all)
         self.senders.append(sender)
 
-    def _flush(self) -> None:
+    def _send_all(self) -> None:
         senders, self.senders = self.senders, []
         for sender in senders:
             try:
-                sender.flush()
+                # ``send``, without a call for each event.
+                data, sender.outgoing = sender.outgoing, b""
+                if data and not sender.closed:
+                    sender.handed += len(data)
+                    sender.transport.write(data)
             except Exception:
                 # The others are not to wait for ever for what one of them met.
                 log.exception("an answer could not be sent on")

@@ -15,6 +15,7 @@ from typing import Self
 from streamproxy.connections.bounds import WRITE_SECONDS
 from streamproxy.connections.letterhead import Letterhead
 from streamproxy.handlers.base import BaseHandler
+from streamproxy.services.delivery import Stamp
 from streamproxy.wire.sse import HEARTBEAT
 
 # How often it is looked whether a reader that is behind takes anything.
@@ -40,7 +41,7 @@ class EventStream:
 
     __slots__ = (
         *("_client", "_fields", "_handler", "_heartbeat", "_loop", "_opens", "_pending", "_render", "_taken", "_timer"),
-        *("_took", "_wrote", "opened"),
+        *("_took", "_wrote", "_written", "opened"),
     )
 
     def __init__(
@@ -61,6 +62,8 @@ class EventStream:
         self._loop = handler.client.loop
         self._wrote = self._loop.time()
         self._opens = self._wrote + open_after
+        # What was written past this object, and when.
+        self._written: Stamp | None = None
         self._pending: asyncio.Future[None] | None = None
         # Of what the client has taken: how much it was, and when that was seen.
         self._taken = 0
@@ -105,6 +108,13 @@ class EventStream:
         self._pending = self._client.send(frames)
         return self._pending
 
+    def writer(self, written: Stamp) -> Callable[[bytes], asyncio.Future[None] | None]:
+        shortest = self._client.shortest() if self.opened and self._render is None else None
+        if shortest is None:
+            return self.write
+        self._written = written
+        return shortest
+
     def _open(self, data: bytes) -> asyncio.Future[None] | None:
         self._wrote = self._loop.time()
         self.opened = True
@@ -122,6 +132,8 @@ class EventStream:
     def _tick(self) -> None:
         """Fill silence, and give up on a client that takes nothing."""
         now = self._loop.time()
+        if self._written is not None:
+            self._wrote = max(self._wrote, self._written.last or 0.0)
         if not self._client.writing():
             self._took = now
             if not self.opened and now < self._opens:

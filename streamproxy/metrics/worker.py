@@ -58,7 +58,8 @@ class WorkerGauges:
         self._files_limit.set(limit)
         try:
             self._memory.set(int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE)
-            self._files.set(len(os.listdir("/proc/self/fd")))
+            # Since Linux 6.2 the folder has their number for a size, before that 0; to list many takes long.
+            self._files.set(os.stat("/proc/self/fd").st_size or len(os.listdir("/proc/self/fd")))
         except OSError:
             # There is none left to look with.
             self._files.set(limit)

@@ -8,6 +8,7 @@ are held until it has.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 from streamproxy.errors import UpstreamError
@@ -15,6 +16,13 @@ from streamproxy.services.calls import Answer
 from streamproxy.services.deadlines import Deadlines
 from streamproxy.services.guards import Guards
 from streamproxy.wire.chat import Transcript
+
+
+class Stamp(Protocol):
+    """When something was last done."""
+
+    # By the loop's time; None while it is not known.
+    last: float | None
 
 
 class FrameWriter(Protocol):
@@ -26,11 +34,20 @@ class FrameWriter(Protocol):
     async def send(self, frames: bytes) -> None:
         """Write whole events, and wait while the client takes no more."""
 
+    def writer(self, written: Stamp) -> Callable[[bytes], asyncio.Future[None] | None]:
+        """What does as ``write`` in the fewest steps, once the first events were sent; not for the ending.
+
+        *written* tells when it was last used: a stamp for several is a step less than one for each.
+        """
+
 
 class Delivery:
     """One answer, one client. What it is sent is in the *transcript*."""
 
-    __slots__ = ("_client", "_deadlines", "_guards", "_held", "_loop", "_relay", "_reply", "_room", "_transcript")
+    __slots__ = (
+        *("_client", "_deadlines", "_guards", "_held", "_loop", "_relay", "_reply", "_room", "_say", "_texts"),
+        *("_transcript", "_write"),
+    )
 
     def __init__(
         self,
@@ -51,6 +68,10 @@ class Delivery:
         # So many bytes, which may be text, may pass before the guards are asked.
         self._room = guards.room
         self._loop = deadlines.loop
+        # What nearly every batch needs, one attribute away.
+        self._texts = answer.relay.text_events.texts
+        self._say = transcript.add_texts
+        self._write: Callable[[bytes], asyncio.Future[None] | None] = client.write
 
     async def run(self) -> None:
         """All but the ending. What the upstream does wrong is in the relay afterwards."""
@@ -70,6 +91,7 @@ class Delivery:
                 await self._send_held()
                 if self._over:
                     break
+                self._write = self._client.writer(self._deadlines)
                 await self._reply.pour(self._take)
         except UpstreamError as error:
             return error
@@ -82,6 +104,25 @@ class Delivery:
     def _take(self, batch: bytes) -> bool:
         """Hand on what a read brought; False where nothing more is wanted, now or ever."""
         relay = self._relay
+        if relay.between:
+            # As nearly always: events that say text and nothing else, and few enough of it.
+            texts = self._texts(batch)
+            if texts is not None:
+                room = self._room - len(batch) + len(texts) * relay.text_events.saved
+                if room >= 0:
+                    self._room = room
+                    self._say(texts)
+                    behind = self._write(batch)
+                    if behind is None:
+                        self._deadlines.last = self._loop.time()
+                    else:
+                        self._wait_for(behind)
+                    return True
+        return self._take_any(batch)
+
+    def _take_any(self, batch: bytes) -> bool:
+        """The same for a batch of whatever it may be."""
+        relay = self._relay
         frames = relay.feed(batch)
         if frames:
             self._room -= relay.size
@@ -89,11 +130,9 @@ class Delivery:
                 if not self._covered(frames):
                     self._held = frames
                     return False
-            elif relay.texts is not None:  # as nearly always: a step less than to be told
-                self._transcript.add_texts(relay.texts)
             else:
                 relay.tell(self._transcript, frames)
-            behind = self._client.write(frames)
+            behind = self._write(frames)
             if behind is None:
                 self._deadlines.last = self._loop.time()
             else:

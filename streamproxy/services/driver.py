@@ -131,6 +131,9 @@ class _Intake:
     async def send(self, frames: bytes) -> None:
         self.write(frames)
 
+    def writer(self, written: object) -> Callable[[bytes], None]:  # noqa: ARG002 - there is no silence to be filled
+        return self.write
+
 
 def _ending(live: LiveStream, outcome: Outcome | None) -> Ending:
     if live.error:

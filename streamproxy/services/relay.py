@@ -41,12 +41,15 @@ class Relay:
 
     Of what was returned last: ``size`` is how many bytes may be text (most of an event is the same in each);
     ``texts`` is what it says, spelled as in JSON, where all its events say text and nothing else, else None.
+
+    Where it is ``between`` events, nothing waits: a batch of which ``text_events`` tells the texts may go out as it is
+    without being fed. Who does that has one step less for nearly every batch.
     """
 
     __slots__ = (
-        *("_begun", "_between", "_completion", "_decoder", "_include_usage", "_pending", "_plain", "_said", "_tail"),
-        *("_text_events", "_translator", "_usage_chunk"),
-        *("ended", "failed_event", "failure", "over", "size", "texts", "usage"),
+        *("_begun", "_completion", "_decoder", "_include_usage", "_pending", "_plain", "_said", "_tail"),
+        *("_translator", "_usage_chunk"),
+        *("between", "ended", "failed_event", "failure", "over", "size", "text_events", "texts", "usage"),
     )
 
     def __init__(
@@ -69,7 +72,7 @@ class Relay:
         self._translator = translator
         self._completion = Completion(identity, taken_ids)
         self._plain = PlainEvents()
-        self._text_events = TextEvents()
+        self.text_events = TextEvents()
         # Most streams need none: what it has begun, or fails for, is pending.
         self._decoder: sse.Decoder | None = None
         self._pending = False
@@ -77,13 +80,13 @@ class Relay:
         # An event was read without it.
         self._begun = False
         # Nothing is over, or waits for its end: the next batch begins with an event, and not the first one.
-        self._between = False
+        self.between = False
         self._usage_chunk: bytes | None = None
 
     def feed(self, batch: bytes) -> bytes:
         """Take what the upstream sent; return the frames the client may see now."""
-        if self._between:
-            events = self._text_events
+        if self.between:
+            events = self.text_events
             self.texts = texts = events.texts(batch)
             if texts is not None:
                 self._said = None
@@ -98,7 +101,7 @@ class Relay:
         self.size = 0
         frames = self._feed(batch)
         self.size = self.size or len(frames)
-        self._between = not (self.over or self._tail or self._pending)
+        self.between = not (self.over or self._tail or self._pending)
         return frames
 
     def tell(self, transcript: Transcript, frames: bytes) -> None:
@@ -139,7 +142,7 @@ class Relay:
         """The stream fails for this reason."""
         self.failure = error
         self.over = True
-        self._between = False
+        self.between = False
 
     def finish_input(self, *, finished: bool) -> None:
         """The upstream's body is at its end: a stream that neither said so nor *finished* its answer was cut."""
@@ -194,7 +197,7 @@ class Relay:
             said.add(before)
             said.add_texts(texts)
             said.add(after)
-            self.size = len(before) + len(plain) - len(texts) * self._text_events.saved + len(after)
+            self.size = len(before) + len(plain) - len(texts) * self.text_events.saved + len(after)
         return before + plain + after
 
     def _alike_from(self, buffer: bytes, start: int, stop: int) -> tuple[bytes, list[bytes] | None]:
@@ -203,10 +206,10 @@ class Relay:
         Where they are many, also what they say.
         """
         if stop - start >= MANY_BYTES:
-            self._text_events.study(buffer[start : end_of_event(buffer, start, stop)], self._plain.beginning)
+            self.text_events.study(buffer[start : end_of_event(buffer, start, stop)], self._plain.beginning)
             for end in (len(buffer), last_events(buffer)):
                 plain = buffer[start:end]
-                texts = self._text_events.texts(plain) if plain else None
+                texts = self.text_events.texts(plain) if plain else None
                 if texts is not None:
                     return plain, texts
         plain = buffer[start:stop]

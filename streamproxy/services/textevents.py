@@ -8,6 +8,7 @@ without reading it as JSON. This runs for every batch: where there is one event,
 from __future__ import annotations
 
 import re
+import sys
 
 import msgspec
 
@@ -33,21 +34,20 @@ class TextEvents(msgspec.Struct, eq=False, gc=False):
 
     saved: int = 0
     _missed: int = 0
-    # Nothing begins with none of nothing.
-    _opening: bytes | tuple[()] = ()
+    _opening: bytes = b""
     _closing: bytes = b""
+    # The bytes of both: more than any event has, before one was studied.
+    _around: int = sys.maxsize
     _seam: bytes = b""
     _first: int = 0
-    _last: int = 0
 
     def texts(self, frames: bytes) -> list[bytes] | None:
         """What the events of *frames* say, as JSON spells it, without quotes; None where they are not all like that."""
-        if not (frames.startswith(self._opening) and frames.endswith(self._closing)):
+        text = frames.removeprefix(self._opening).removesuffix(self._closing)
+        if len(frames) - len(text) != self._around:
             return None
-        text = frames[self._first : -self._last]
         if _QUOTE in text:
             return self._several(frames)
-        # An empty one may be a beginning and an end that overlap.
         if not text or _LF in text or _CR in text or text[-1] == _ESCAPE or not (text.isascii() or sse.is_utf8(text)):
             return None
         return [text]
@@ -57,7 +57,7 @@ class TextEvents(msgspec.Struct, eq=False, gc=False):
         if frames.count(self._seam) != len(events) - 1:
             return None
         first = self._first
-        # Again what may overlap; what has both sides of a seam does not.
+        # A beginning and an end may overlap; what has both sides of a seam does not.
         if min(len(events[0]), len(events[-1])) < first:
             return None
         texts = [event[first:] for event in events]
@@ -87,5 +87,5 @@ class TextEvents(msgspec.Struct, eq=False, gc=False):
         # Whatever else stands there, another text may stand in its place.
         if all(plain_text(b"%b%b%b" % (opening, probe.encode(), closing)) == probe for probe in _PROBES):
             self._opening, self._closing, self._seam = opening, closing, closing + opening
-            self._first, self._last = len(opening), len(closing)
-            self.saved = len(self._seam) - BYTES_A_TEXT
+            self._first, self._around = len(opening), len(self._seam)
+            self.saved = self._around - BYTES_A_TEXT

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -10,17 +11,20 @@ from streamproxy.connections.outbox import Outbox
 
 
 class Noting:
-    """Writes its name down; fails where it is told to."""
+    """A sender whose transport writes down what it gets; it fails where it is told to."""
 
-    def __init__(self, name: str, notes: list[str], *, fails: bool = False) -> None:
-        self._name = name
+    def __init__(self, said: str, notes: list[str], *, fails: bool = False) -> None:
+        self.closed = False
+        self.outgoing = said.encode()
+        self.handed = 0
+        self.transport: Any = self
         self._notes = notes
         self._fails = fails
 
-    def flush(self) -> None:
-        self._notes.append(self._name)
+    def write(self, data: bytes) -> None:
+        self._notes.append(data.decode())
         if self._fails:
-            raise OSError(self._name)
+            raise OSError(data)
 
 
 async def test_nothing_leaves_before_the_end_of_the_turn_and_all_of_it_then() -> None:
@@ -32,9 +36,13 @@ async def test_nothing_leaves_before_the_end_of_the_turn_and_all_of_it_then() ->
     await asyncio.sleep(0)
     assert notes == ["first", "second"]
     await asyncio.sleep(0)
-    outbox.add(Noting("third", notes))
+    third, left = Noting("third", notes), Noting("left", notes)
+    outbox.add(third)
+    outbox.add(left)
+    left.closed = True
     await asyncio.sleep(0)
     assert notes == ["first", "second", "third"]
+    assert (third.outgoing, third.handed, left.handed) == (b"", 5, 0)
 
 
 async def test_who_cannot_be_sent_to_holds_up_nobody(caplog: pytest.LogCaptureFixture) -> None:

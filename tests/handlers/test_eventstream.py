@@ -1,14 +1,20 @@
-"""Writers who wait for a client that is behind."""
+"""Writers who wait for a client that is behind, and silence, on a loop whose clock the test moves."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from streamproxy.handlers.eventstream import EventStream
+from streamproxy.wire.sse import HEARTBEAT
+from tests.support.steered import SteeredLoop
+
+if TYPE_CHECKING:
+    from streamproxy.handlers.base import BaseHandler
 
 
 async def test_a_writer_that_is_cancelled_takes_nobody_elses_wait_with_it() -> None:
@@ -36,3 +42,35 @@ async def test_a_writer_that_is_cancelled_takes_nobody_elses_wait_with_it() -> N
     behind.set_result(None)
     await second
     assert sent == [b"data: 1\n\n", b"retry: 1\n\n"]
+
+
+@pytest.mark.parametrize("render", [None, bytes.upper], ids=["the shortest way", "rendered"])
+def test_silence_begins_with_what_was_written_last_whichever_way_it_went(render: Callable[[bytes], bytes]) -> None:
+    loop = SteeredLoop()
+    sent: list[bytes] = []
+    stamp = SimpleNamespace(last=None)
+
+    def shortest(data: bytes) -> None:
+        sent.append(data)
+
+    client = SimpleNamespace(loop=loop, send=sent.append, shortest=lambda: shortest, writing=lambda: False)
+    events = EventStream(
+        cast("BaseHandler", SimpleNamespace(client=client)), heartbeat=10, open_after=60, fields=dict, render=render
+    )
+    events.opened = True
+    with events:
+        write = events.writer(stamp)
+        assert (write is shortest) is (render is None)
+        for _ in range(5):
+            loop.move(7)
+            write(b"data: 1\n\n")
+            stamp.last = loop.time()
+        assert HEARTBEAT not in sent
+        loop.move(9)
+        assert HEARTBEAT not in sent
+        loop.move(1)
+        assert sent.pop() == HEARTBEAT
+        loop.move(10)
+        assert sent.pop() == HEARTBEAT
+        assert HEARTBEAT not in sent
+    loop.close()

@@ -9,21 +9,7 @@ import pytest
 
 from streamproxy.errors import UpstreamTimeoutError
 from streamproxy.services.deadlines import AtMost, Deadlines, Timeouts, idle_error, total_error
-
-
-class SteeredLoop(asyncio.SelectorEventLoop):
-    """Its time stands still until it is moved."""
-
-    now = 1000.0
-
-    def time(self) -> float:
-        return self.now
-
-    def move(self, seconds: float) -> None:
-        """Let *seconds* pass, and everything happen that is due by then."""
-        self.now += seconds
-        self.run_until_complete(asyncio.sleep(0))
-        self.run_until_complete(asyncio.sleep(0))
+from tests.support.steered import SteeredLoop
 
 
 @pytest.fixture

@@ -168,7 +168,7 @@ MUTANTS = {
     "carriage returns": (relay, " or _CR in batch", ""),
     "decoder left alone": (relay, "if self._pending or _CR", "if _CR"),
     "a mark of byte order anywhere": (relay, "begun=self._begun", ""),
-    "alike within an event": (relay, "if self._between:", "if True:"),
+    "alike within an event": (relay, "if self.between:", "if True:"),
     "alike behind a tail": (relay, "self._tail or self._pending)", "self._pending)"),
     "alike in the decoder": (relay, "self._tail or self._pending)", "self._tail)"),
     "known: texts lost": (

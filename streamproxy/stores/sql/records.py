@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from operator import attrgetter
 from typing import Any
 
+import msgspec
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -85,24 +86,27 @@ def _named(names: Sequence[str], row: Row) -> dict[str, Any]:
 def _insert_on_sqlite(connection: Connection, entries: Collection[Entry]) -> None:
     """By the driver, row for row: SQLAlchemy takes twenty microseconds to make a row's statement of its values.
 
-    The messages first, while a stream that was written before can still be told by its row in ``usage``: nobody
-    else writes meanwhile, for the transaction holds the write lock from its beginning.
+    Nobody else writes meanwhile, for the transaction holds the write lock from its beginning: what ``usage`` has of
+    these streams before is what it had of them, and nearly always that is none.
     """
-    said = [(*row, entry.stream_id) for entry in entries for row in entry.messages]
-    if said:
+    ids = msgspec.json.encode([entry.stream_id for entry in entries]).decode()
+    known = {*connection.exec_driver_sql(_KNOWN_STREAMS, (ids,)).scalars()}
+    new = [entry for entry in entries if entry.stream_id not in known] if known else entries
+    if new:
+        connection.exec_driver_sql(_INSERT_USAGE, [entry.usage for entry in new])
+    if said := [row for entry in new for row in entry.messages]:
         connection.exec_driver_sql(_INSERT_MESSAGE, said)
-    connection.exec_driver_sql(_INSERT_USAGE, [entry.usage for entry in entries])
 
 
-def _insert_into(table: Table, columns: Sequence[str], values: str, end: str = "") -> str:
+def _insert_into(table: Table, columns: Sequence[str]) -> str:
     """The text of an insert, made of names of ours alone."""
-    return f"INSERT INTO {table.name} ({', '.join(columns)}) {values.format(', '.join('?' * len(columns)))} {end}"
+    places = ", ".join("?" * len(columns))
+    return f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({places})"  # noqa: S608 - see above
 
 
-_INSERT_USAGE = _insert_into(usage, _USAGE_COLUMNS, "VALUES ({})", "ON CONFLICT DO NOTHING")
-_INSERT_MESSAGE = _insert_into(
-    messages, _OF_MESSAGE, "SELECT {}", "WHERE NOT EXISTS (SELECT 1 FROM usage WHERE stream_id = ?)"
-)
+_KNOWN_STREAMS = "SELECT stream_id FROM usage WHERE stream_id IN (SELECT value FROM json_each(?))"
+_INSERT_USAGE = _insert_into(usage, _USAGE_COLUMNS)
+_INSERT_MESSAGE = _insert_into(messages, _OF_MESSAGE)
 
 
 async def read_history(
