@@ -8,7 +8,7 @@ PORT ?= 8888
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-plain check lint types layers soak soak-streams docs fuzz-api audit image-check fuzz bench bench-quick profile calls soak-load newcomer picture setup-run setup setup-servers clean
+.PHONY: help run test test-plain check lint types layers soak soak-streams docs fuzz-api audit image-check fuzz bench bench-quick bench-pair profile calls soak-load newcomer picture setup-run setup setup-servers clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -86,6 +86,9 @@ bench: setup setup-servers ## measure streamproxy beside its peers, write docs/b
 
 soak-load: setup setup-servers ## 500 streams for 10 minutes, 10,000 in a row: memory, files, tasks flat
 	$(BIN)/python -m tests.bench.soaking $(ARGS)
+
+bench-pair: setup setup-servers ## this tree beside another one: what a change costs, to half a percent
+	$(BIN)/python -m tests.bench.pairing $(ARGS)
 
 bench-quick: setup setup-servers ## measure nginx and streamproxy, under two minutes, and print it
 	$(BIN)/python -m tests.bench.run --kind quick $(ARGS)

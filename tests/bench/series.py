@@ -27,6 +27,7 @@ from tests.bench.targets.peers import litellm, portkey, starlette
 from tests.bench.targets.target import Target
 from tests.bench.workloads import (
     FIRST,
+    LASTING,
     LEAVING,
     NEW_SESSIONS,
     RESUMABLE,
@@ -55,7 +56,10 @@ _WARM_UP = Workload("warm-up", "", "bench-n20", 16, seconds=1.5, warm=0, first_s
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is measured. *window* is a factor for the length of the measured windows; *own* is for streamproxy."""
+    """How much is measured. *window* is a factor for the length of the measured windows.
+
+    *own* is for streamproxy alone, *beside_nginx* for both of them.
+    """
 
     rounds: int = 3
     window: float = 1
@@ -64,6 +68,7 @@ class Plan:
     memory_streams: int = 2000
     first_turns: bool = True
     own: tuple[Workload, ...] = (RESUMABLE, NEW_SESSIONS)
+    beside_nginx: tuple[Workload, ...] = (LASTING,)
     profiles: bool = True
     slow: bool = True
     repeats: int = REPEATS
@@ -78,6 +83,7 @@ QUICK = Plan(
     workloads=(W1, W2, replace(W3, ramp=3, drain=6), W5),
     memory_streams=500,
     own=(),
+    beside_nginx=(),
     profiles=False,
     slow=False,
     repeats=20,
@@ -93,6 +99,7 @@ SMOKE = Plan(
     workloads=(replace(W1, warm=0.1), _SMOKE_W3, replace(W5, warm=0.1)),
     memory_streams=0,
     own=(),
+    beside_nginx=(),
     profiles=False,
     slow=False,
     repeats=2,
@@ -125,6 +132,7 @@ class Series:
                 self._memory,
                 self._rounds,
                 self._first_events,
+                lambda: self._workloads(self.targets[:_OWN], self.plan.beside_nginx),
                 lambda: self._workloads([own], self.plan.own),
                 lambda: self._profiles(own),
                 self._slow_readers,

@@ -121,6 +121,15 @@ FIRST = Workload(
 RESUMABLE = replace(
     W3, name="W3 resumable", what="W3 with X-Resumable: 1", headers=("X-Resumable: 1",), first_session=7_000_000
 )
+LASTING = replace(
+    W3,
+    name="W3 lasting",
+    what="W3 with answers that outlast the measurement: no request begins or ends in it",
+    model="bench-n2000-r40",
+    expected=2000,
+    drain=0,
+    first_session=12_000_000,
+)
 W1_DOUBLED = replace(
     W1, name="W1 doubled", what="W1, 64 at once: each of two workers has as many as one had", clients=64
 )
