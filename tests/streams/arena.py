@@ -127,15 +127,17 @@ class Arena:
         with self._redis() as client:
             client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
-    async def roll_back(self, generation: Generation) -> None:
-        """A fail-over to a replica that had not got the newest entry yet."""
+    async def roll_back(self, generation: Generation, *, behind: int = 0) -> None:
+        """A fail-over to a replica that had not got the newest entry yet; one that begins *behind* this number."""
         head, log = stream_keys(generation.stream_id)
         with self._redis() as client:
             newest = client.xrevrange(log, count=1)
             if newest and client.hget(head, "state") == b"running":
                 entry, fields = newest[0]
-                client.xdel(log, entry)
                 last = int(fields[b"f"]) - 1
+                if last < behind:
+                    return
+                client.xdel(log, entry)
                 client.execute_command("XSETID", log, f"{last}-0")
                 client.hset(head, "last", last)
 
