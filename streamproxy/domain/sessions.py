@@ -47,7 +47,7 @@ class KeptTurns(Unread[Turn]):
     """Turns as a store keeps them, oldest first.
 
     *lines* has a line for each: its size in tokens, how many messages it has, its id. *tokens* is the sum of the sizes,
-    0 when one of them is not known. *said* is what was said in each, as a JSON array of messages.
+    0 when one of them is not known. *said* is what was said in each: messages as JSON, with commas in between.
     """
 
     __slots__ = ("_lines", "said", "tokens")
@@ -62,13 +62,13 @@ class KeptTurns(Unread[Turn]):
 
     def spelled(self) -> bytes:
         """All that was said in them: messages as JSON, with commas in between and no brackets around."""
-        return b",".join([array[1:-1] for array in self.said if array != b"[]"])
+        return b",".join(filter(None, self.said))
 
     def _read(self) -> Sequence[Turn]:
         turns = []
-        for line, array in zip(self._lines.decode().split("\n"), self.said, strict=True):
+        for line, messages in zip(self._lines.decode().split("\n"), self.said, strict=True):
             tokens, _, name = line.split(" ", 2)
-            turns.append(Turn(name, _SAID.decode(array), int(tokens)))
+            turns.append(Turn(name, _SAID.decode(b"[%b]" % messages), int(tokens)))
         return turns
 
 

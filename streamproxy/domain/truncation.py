@@ -28,7 +28,7 @@ LEAST_TOKENS = 16
 
 # As JSON spells them where a message has one of them; and how a turn mostly begins, with none.
 _RESULT_WORDS = tuple(b'"%b"' % role.encode() for role in sorted(RESULT_ROLES))
-_FROM_A_USER = b'[{"role":"user"'
+_FROM_A_USER = b'{"role":"user"'
 
 
 class Fitted(msgspec.Struct, frozen=True):

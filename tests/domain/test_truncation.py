@@ -62,7 +62,7 @@ def as_kept(turns: Sequence[Turn]) -> KeptTurns:
     """As a store has them."""
     lines = "\n".join(f"{t.tokens} {len(t.messages)} {t.id}" for t in turns)
     known = all(t.tokens for t in turns)
-    said = [msgspec.json.encode(t.messages) for t in turns]
+    said = [msgspec.json.encode(t.messages)[1:-1] for t in turns]
     return KeptTurns(lines.encode(), sum(t.tokens for t in turns) if known else 0, said)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from streamproxy.domain.sessions import SessionRef
 from streamproxy.domain.tokens import count_message, count_messages
-from streamproxy.stores.redis import session_keys
+from streamproxy.stores.redis import said_key
 from streamproxy.tokenizer import DEFAULT_ENCODING, SHIPPED, EncodingCounter, read_encoding
 from tests.e2e.conftest import Launch, Speak
 from tests.e2e.server import Server
@@ -196,10 +196,9 @@ async def test_an_answer_that_the_budget_cut_is_kept_in_its_session(
     (person,) = await server.people(1)
     upstream.script(endless)
     answer = await ask(speak(server, person), "Talk.", "budget")
-    content, _ = session_keys(SessionRef(person.id, "budget"))
     async with server.redis() as redis:
-        (turn,) = [json.loads(value) for name, value in (await redis.hgetall(content)).items() if "turn:" in name]
-    assert turn == [user("Talk."), assistant(answer.text())]
+        (turn,) = await redis.lrange(said_key(SessionRef(person.id, "budget")), 0, -1)
+    assert json.loads(f"[{turn}]") == [user("Talk."), assistant(answer.text())]
 
 
 async def test_a_context_that_is_expected_is_reserved_with_the_question(

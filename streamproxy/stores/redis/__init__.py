@@ -12,8 +12,8 @@ that no session or request id can spell another key.
     sp:{scope}:tokens-day:<start>[.n]  STRING  tokens of that day
     sp:{scope}:places                  ZSET    running streams by the end of their lease (µs)
     sp:{scope}:request:<id>            STRING  what a request took, for 60 s, so that a repeated step counts once
-    sp:{principal}:session:<id>        HASH    system message and turns as JSON
-    sp:{principal}:turns:<id>          LIST    "tokens messages turn-id", oldest first
+    sp:{principal}:session:<id>        HASH    system message as JSON; a line a turn ("tokens messages id"), and sums
+    sp:{principal}:said:<id>           LIST    messages of each turn as JSON, oldest first
     sp:{principal}:lock:<id>           HASH    whose turn it is, and until when (µs)
     sp:{principal}:queue:<id>          ZSET    waiting turns by arrival (µs)
     sp:{principal}:waiting:<id>        HASH    when each waiting turn counts as dead (µs)
@@ -70,19 +70,23 @@ def probe_key(key_id: str) -> str:
 
 
 def session_keys(ref: SessionRef) -> tuple[str, str]:
-    """The content of a session: its turns, their order."""
-    return _of_session(ref, "session"), _of_session(ref, "turns")
+    """A session: what is known of its turns, what was said in them."""
+    return _of_session(ref, "session"), said_key(ref)
+
+
+def said_key(ref: SessionRef) -> str:
+    return _of_session(ref, "said")
 
 
 def turn_keys(ref: SessionRef) -> tuple[str, str, str, str, str]:
-    """All that a turn touches: lock, arrivals, deadlines, content, turns."""
+    """All that a turn touches: lock, arrivals, deadlines, content, said."""
     start, name = f"sp:{{{ref.principal_id}}}", ref.session_id
     return (
         f"{start}:lock:{name}",
         f"{start}:queue:{name}",
         f"{start}:waiting:{name}",
         f"{start}:session:{name}",
-        f"{start}:turns:{name}",
+        f"{start}:said:{name}",
     )
 
 

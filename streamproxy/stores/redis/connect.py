@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from time import monotonic
 from typing import Any, TypeAlias, TypeVar
 
@@ -84,12 +84,37 @@ class RedisLink:
             self._recovered()
         return answer
 
-    def run_through(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Awaitable[Any]:
-        """As ``run``, for a step that the caller may have to take back: who is cancelled goes on when it is over.
+    async def run_and_read(self, call: Call, reading: tuple[Argument, ...]) -> tuple[Any, Any]:
+        """Run one script and, in the same round trip, the plain command *reading* behind it; both answers.
+
+        They are two steps: somebody else's may come in between.
+        """
+        script, keys, args = call
+        if self._piped is None or self._breaker.failures > 0:
+            return await self._guarded(_run_and_read, (call, reading))
+        # As ``run``; the second answer comes behind the first.
+        answers = self._answers
+        first = self._piped.send(("EVALSHA", script.sha, len(keys), *keys, *args))
+        try:
+            read = await self._piped.send(reading)
+            answer = first.result()
+        except NoScriptError:
+            return await self._guarded(_run_and_read, (call, reading))
+        except FAILURES as error:
+            raise self._failed(error, answers) from error
+        finally:
+            # Whatever became of it is known, or nobody's any more.
+            first.cancel() or first.cancelled() or first.exception()
+        self._answers += 1
+        if self._breaker.failures:
+            self._recovered()
+        return answer, read
+
+    def through(self, step: Coroutine[Any, Any, T]) -> Awaitable[T]:
+        """*step*, which the caller may have to take back: who is cancelled goes on when it is over.
 
         A step still on its way could be taken after the one that takes it back.
         """
-        step = self.run(script, keys, args)
         return step if self.ordered else uninterrupted(step)
 
     async def run_many(self, calls: Sequence[Call]) -> list[Any]:
@@ -168,6 +193,21 @@ async def _load_and_run(client: Client, call: Call) -> Any:
     # EVAL runs the script and leaves it loaded, on the very node that holds the keys.
     script, keys, args = call
     return await client.execute_command("EVAL", script.source, len(keys), *keys, *args)
+
+
+async def _run_and_read(client: Client, what: tuple[Call, Sequence[Argument]]) -> tuple[Any, Any]:
+    call, reading = what
+    pipeline = client.pipeline(transaction=False)
+    pipeline.execute_command(*_evalsha(call))
+    pipeline.execute_command(*reading)
+    answer, read = await pipeline.execute(raise_on_error=False)
+    if isinstance(answer, NoScriptError):
+        # What was read was read before it.
+        return await _load_and_run(client, call), await client.execute_command(*reading)
+    for found in (answer, read):
+        if isinstance(found, BaseException):
+            raise found
+    return answer, read
 
 
 async def _run_many(client: Client, calls: Sequence[Call]) -> list[Any]:

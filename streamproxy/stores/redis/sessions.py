@@ -15,10 +15,10 @@ from typing import Any
 
 import msgspec
 
-from streamproxy.domain.sessions import NO_PLACE, Context, KeptTurns, Message, Place, Queued, SessionRef, Turn
+from streamproxy.domain.sessions import EMPTY, NO_PLACE, Context, KeptTurns, Message, Place, Queued, SessionRef, Turn
 from streamproxy.errors import SessionBusyError, StoreUnavailableError
-from streamproxy.stores.redis import lock_key, queue_keys, session_keys, turn_keys
-from streamproxy.stores.redis.connect import Call, RedisLink
+from streamproxy.stores.redis import lock_key, queue_keys, said_key, session_keys, turn_keys
+from streamproxy.stores.redis.connect import Argument, Call, RedisLink
 from streamproxy.stores.redis.scripts import load_script
 
 MICROSECONDS = 1_000_000
@@ -66,7 +66,11 @@ class RedisSessions:
         deadline, pause = loop.time() + wait_seconds, FIRST_PAUSE
         try:
             while True:
-                found = self.place(await self._link.run_through(*self.entering(ref, turn_id, place)))
+                call = self.entering(ref, turn_id, place)
+                # Mostly a turn is inside at once. While it is not, what was said is not asked for again and again.
+                first = place is NO_PLACE
+                step = self._link.run_and_read(call, self.reading(ref)) if first else self._again(call, ref)
+                found = await self.place(ref, *await self._link.through(step))
                 if isinstance(found, Context):
                     return found
                 left = deadline - loop.time()
@@ -79,16 +83,25 @@ class RedisSessions:
             await asyncio.shield(self._withdraw(ref, turn_id))
             raise
 
+    async def _again(self, call: Call, ref: SessionRef) -> tuple[Sequence[Any], Sequence[bytes]]:
+        answer = await self._link.run(*call)
+        return answer, await self._link.command(*self.reading(ref)) if answer[0] == _INSIDE else ()
+
     def entering(self, ref: SessionRef, turn_id: str, place: Queued = NO_PLACE) -> Call:
-        """The question whether this turn may enter; ``place`` reads the answer."""
+        """The question whether this turn may enter; ``place`` reads its answer and that of ``reading``."""
         args = (turn_id, place.arrival, self._lease, PATIENCE, MAX_WAITING, IDLE_MILLISECONDS)
         return self._enter, turn_keys(ref), args
 
     @staticmethod
-    def place(answer: Sequence[Any]) -> Place:
+    def reading(ref: SessionRef) -> tuple[Argument, ...]:
+        """What was said in the session, by a plain command: see ``context.lua``."""
+        return "LRANGE", said_key(ref), 0, -1
+
+    async def place(self, ref: SessionRef, answer: Sequence[Any], said: Sequence[bytes]) -> Place:
         """Inside, with the context, or in the queue; ``NO_PLACE`` when that is full."""
         if answer[0] == _INSIDE:
-            return _context(*answer)
+            # A turn whose lease had run out may have been added, or the session dropped, between the two answers.
+            return _context(answer, said) or await self.read(ref) or EMPTY
         return NO_PLACE if answer[0] == _FULL else Queued(answer[1])
 
     async def _withdraw(self, ref: SessionRef, turn_id: str) -> None:
@@ -104,12 +117,12 @@ class RedisSessions:
 
     def appending(self, ref: SessionRef, turn: Turn, system: Message | None) -> Call:
         """The step of ``append``."""
-        messages = msgspec.json.encode(turn.messages)
+        messages = msgspec.json.encode(turn.messages)[1:-1]
         instruction = b"" if system is None else msgspec.json.encode(system)
         sizes = (turn.tokens, len(turn.messages))
         bounds = (self._max_tokens, self._max_messages, self._ttl, IDLE_MILLISECONDS)
-        *lock_and_queue, content, turns = turn_keys(ref)
-        return self._append, (content, turns, *lock_and_queue), (turn.id, messages, *sizes, instruction, *bounds)
+        *lock_and_queue, content, said = turn_keys(ref)
+        return self._append, (content, said, *lock_and_queue), (turn.id, messages, *sizes, instruction, *bounds)
 
     async def leave(self, ref: SessionRef, turn_id: str) -> None:
         """The turn produced nothing, or waits no longer: let the next one in, leave no trace."""
@@ -124,8 +137,9 @@ class RedisSessions:
 
     async def read(self, ref: SessionRef) -> Context | None:
         """The context as it stands; None when there is none. Reading does not renew its life."""
-        context = _context(*await self._link.run(self._read, session_keys(ref), ()))
-        return context if context.turns or context.system else None
+        *answer, said = await self._link.run(self._read, session_keys(ref), ())
+        context = _context(answer, said)
+        return context if context is not None and (context.turns or context.system) else None
 
     async def rewind(self, ref: SessionRef, turn_id: str) -> bool:
         """Drop this turn and those after it; False when the context has no such turn."""
@@ -136,11 +150,16 @@ class RedisSessions:
         return bool(await self._link.command("DEL", *session_keys(ref)))
 
 
-def _context(_: int, expiry: int, lines: bytes, tokens: int, held: Sequence[Any]) -> Context:
-    """What ``context.lua`` answers. The turns are not read: a session of fifty costs a request hardly more than one."""
-    system, *said = held
+def _context(answer: Sequence[Any], said: Sequence[bytes]) -> Context | None:
+    """What ``context.lua`` answers, and what was said; None when they do not belong together.
+
+    The turns are not read: a session of fifty costs a request hardly more than one.
+    """
+    _, expiry, turns, lines, tokens, system = answer
+    if turns and len(said) != turns:
+        return None
     return Context(
         None if system is None else msgspec.json.decode(system),
-        KeptTurns(lines, tokens, said) if lines else (),
+        KeptTurns(lines, tokens, said) if turns else (),
         expiry / MICROSECONDS,
     )

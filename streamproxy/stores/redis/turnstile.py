@@ -37,11 +37,13 @@ class RedisTurnstile:
             plan = self._limits.plans[ask.policy]
             _, keys, args = self._limits.reserving(ask, plan)
             _, own_keys, own_args = self._sessions.entering(ref, turn_id)
-            step = self._link.run_through(self._enter, (*keys, *own_keys), (*args, *own_args))
-            admitted, *inside = await step
+            call = self._enter, (*keys, *own_keys), (*args, *own_args)
+            (admitted, *inside), said = await self._link.through(
+                self._link.run_and_read(call, self._sessions.reading(ref))
+            )
             decision = self._limits.decision(ask, plan, admitted)
             if decision is not None:
-                return decision, self._sessions.place(*inside) if inside else NO_PLACE
+                return decision, await self._sessions.place(ref, inside[0], said) if inside else NO_PLACE
 
     def leave(
         self, reservation: Reservation, tokens: int, ref: SessionRef, turn: Turn, system: Message | None

@@ -37,6 +37,9 @@ class ClockedLink(RedisLink):
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         return (await self.run_many([(script, keys, args)]))[0]
 
+    async def run_and_read(self, call: Call, reading: Sequence[Argument]) -> tuple[Any, Any]:
+        return await self.run(*call), await self.command(*reading)
+
     async def run_many(self, calls: Sequence[Call]) -> list[Any]:
         return await self._link.run_many([self._timed(call) for call in calls])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import time
@@ -69,6 +70,41 @@ async def test_a_script_that_redis_forgot_is_loaded_again(link: RedisLink) -> No
     key = uuid4().hex
     assert await link.run_many([(COUNT, [key], []), (COUNT, [key], []), (ECHO, ["k"], [1])]) == [1, 2, [b"k", b"1"]]
     assert await link.run_many([]) == []
+
+
+async def test_what_a_script_has_done_is_read_behind_it(link: RedisLink) -> None:
+    """In one round trip, and also where Redis has to be told the script first."""
+    key = uuid4().hex
+    for count in (1, 2, 3):
+        assert await link.run_and_read((COUNT, [key], []), ("GET", key)) == (count, b"%d" % count)
+        await link.command("SCRIPT", "FLUSH")
+    with pytest.raises(StoreUnavailableError):
+        await link.run_and_read((COUNT, [key], []), ("LLEN", key))
+
+
+async def test_who_leaves_between_the_two_answers_leaves_nothing_behind(
+    own_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither does a server that leaves: no future's error stays unseen."""
+    async with opened(own_server.url) as link:
+        await link.run(COUNT, ["k"], [])
+        for end in ("cancelled", "killed"):
+            own_server.send_signal(signal.SIGSTOP)
+            step = asyncio.ensure_future(link.run_and_read((COUNT, ["k"], []), ("GET", "k")))
+            await asyncio.sleep(0)
+            if end == "cancelled":
+                step.cancel()
+                own_server.send_signal(signal.SIGCONT)
+                with pytest.raises(asyncio.CancelledError):
+                    await step
+                assert await link.run_and_read((COUNT, ["k"], []), ("GET", "k")) == (3, b"3")
+            else:
+                own_server.kill()
+                with pytest.raises(StoreUnavailableError):
+                    await step
+    del step
+    gc.collect()
+    assert not [record for record in caplog.records if record.name == "asyncio"]
 
 
 async def test_a_burst_waits_instead_of_failing(link: RedisLink) -> None:

@@ -2,7 +2,7 @@
 --
 -- Lets a turn into its session if it is the first in the queue and nobody is inside; else keeps its place.
 --
--- KEYS  1 lock · 2 queue · 3 waiting · 4 content · 5 turns
+-- KEYS  1 lock · 2 queue · 3 waiting · 4 content · 5 said
 -- ARGV  1 turn id · 2 arrival as told before (0: new) · 3 lease of the lock · 4 patience: a waiter silent for
 --       longer is skipped · 5 most waiters · 6 milliseconds to keep a queue nobody asks about
 --

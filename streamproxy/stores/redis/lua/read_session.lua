@@ -2,11 +2,13 @@
 --
 -- Reads a session as it stands.
 --
--- KEYS  1 content · 2 turns
--- Answer  that of context.lua
+-- KEYS  1 content · 2 said
+-- Answer  that of context.lua, and what was said in each turn
 
 -- Here stands context.lua.
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
-return context(KEYS[1], KEYS[2], now)
+local answer = context(KEYS[1], KEYS[2], now)
+answer[7] = answer[3] > 0 and redis.call('LRANGE', KEYS[2], 0, -1) or {}
+return answer
