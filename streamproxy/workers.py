@@ -75,6 +75,8 @@ def _body(
     gc.enable()
 
     def work(slot: int, ready: Callable[[], None]) -> None:
+        if settings.server.pin_workers:
+            _pin(slot)
         own = sockets[slot % len(sockets)]
         for others in sockets:
             for other in others if others is not own else ():
@@ -85,6 +87,16 @@ def _body(
             runner.run(serve(start, own, ready=ready))
 
     return work
+
+
+def _pin(slot: int) -> None:
+    """Keep this process, and every thread it will start, on one of the CPUs that it may use.
+
+    Why not always: the kernel can no longer move a worker away from a neighbour that is busy just then, another
+    container's for example. Where the workers are most of what runs, each keeps its caches.
+    """
+    cpus = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cpus[slot % len(cpus)]})
 
 
 class _Redis:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from streamproxy.settings.fields import (
     Addresses,
@@ -38,6 +39,10 @@ class Server(Section):
     workers: int = Field(default=1, ge=1, le=256, description="Number of worker processes.")
     port_per_worker: bool = Field(
         default=False, description="Worker i listens on port + i, as nginx with one server line a worker wants it."
+    )
+    pin_workers: bool = Field(
+        default=False,
+        description="Each worker stays on one CPU, worker i on the i-th, for machines that do little else (Linux).",
     )
     unix_socket: Annotated[Place | None, Unset] = Field(
         default=None, description="Path of a unix socket to listen on instead of host and port."
@@ -72,6 +77,13 @@ class Server(Section):
         if self.port_per_worker and self.port + self.workers - 1 > HIGHEST_PORT:
             raise ValueError(f"port_per_worker needs ports up to {self.port + self.workers - 1}: choose a lower port")
         return self
+
+    @field_validator("pin_workers")
+    @classmethod
+    def _can_pin(cls, value: bool) -> bool:  # noqa: FBT001 (pydantic's own signature)
+        if value and not hasattr(os, "sched_setaffinity"):
+            raise ValueError("needs Linux: leave it false here")
+        return value
 
 
 class Redis(Section):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Iterator
 
@@ -209,8 +210,8 @@ async def test_a_killed_parent_leaves_no_orphan(launch: Launch, speak: Speak, up
 async def test_with_a_port_per_worker_each_is_reached_at_its_own(
     launch: Launch, speak: Speak, upstream: ScriptedUpstream
 ) -> None:
-    """Worker i at port + i, and nobody else there."""
-    server = launch(workers=3, port_per_worker=True)
+    """Worker i at port + i, and nobody else there; with all its threads on the i-th CPU where that is wanted."""
+    server = launch(workers=3, port_per_worker=True, SERVER__PIN_WORKERS="true")
     (person,) = await server.people(1)
     end = asyncio.Event()
     upstream.script(say("Well,"), gate(end), finish(), done())
@@ -224,6 +225,11 @@ async def test_with_a_port_per_worker_each_is_reached_at_its_own(
         pids += holders
     assert sorted(pids) == sorted(server.worker_pids())
     assert server.ports == list(range(server.port, server.port + 3))
+    cpus = sorted(os.sched_getaffinity(0))
+    for worker, pid in enumerate(pids):
+        threads = [os.sched_getaffinity(thread.id) for thread in psutil.Process(pid).threads()]
+        assert len(threads) > 1
+        assert all(places == {cpus[worker % len(cpus)]} for places in threads)
     end.set()
 
 
