@@ -9,8 +9,13 @@ from tests.bench.measuring import Row
 from tests.bench.results import Results
 
 OURS, NGINX, BARE = "streamproxy", "nginx", "Starlette + aiohttp"
-# The one that two workers are compared with: measured in turn with them.
-ONE_BESIDE, TWO = "streamproxy, 1 worker beside 2", "streamproxy, 2 workers"
+# The one that two workers are compared with: measured in turn with them. Each of the two stays on a core of its own, as
+# the one does; where the kernel may move them is told beside.
+ONE_BESIDE, TWO, TWO_FREE = (
+    "streamproxy, 1 worker beside 2",
+    "streamproxy, 2 workers",
+    "streamproxy, 2 workers not pinned",
+)
 # Of resident memory, over twenty seconds of answers that nobody takes: what is more would be a buffer that grows.
 FLAT_MIB = 8.0
 

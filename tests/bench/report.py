@@ -207,8 +207,9 @@ Each has one event a second; resident memory of the process tree, before the fir
   two hops over the loopback. **first event** counts from when a request was sent, or due.
 - **errors**: the load generator checks status, framing, order and number of events, and `[DONE]`, in every answer.
   *Unfinished* are answers that had not ended seconds after the window: that proxy could not keep up.
-- The proxy is pinned to one core; mock, Redis and load generator share another, except for two workers, who may use
-  both. They are measured in turn with one worker: with as many clients in all as it has, which is what the goal asks
+- The proxy is pinned to one core; mock, Redis and load generator share another. Two workers have a core each
+  (`server.pin_workers`), so that one of them is with mock, Redis and load generator; *not pinned*, the kernel moves
+  them. They are measured in turn with one worker: with as many clients in all as it has, which is what the goal asks
   for, and with as many for each of them (*W1 doubled*), since a worker that does less at once does each for more.
 - A session is used for many turns, so that contexts are really loaded: 1,000 sessions a workload, in turn, each of
   which has had a turn before anything is measured. What the first turn of a session costs is a workload of its own.

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.bench.goals import ONE_BESIDE
+from tests.bench.goals import ONE_BESIDE, TWO_FREE
 from tests.bench.installs import PeerMissingError
 from tests.bench.machine import Cores
 from tests.bench.measuring import Measurement, measure, row
@@ -292,14 +292,15 @@ class Series:
         """Beside one worker, in turn: the one of the rounds was measured many minutes ago."""
         with (
             streamproxy(self.folder / "one", self.mock.port, self.cores) as single,
-            streamproxy(self.folder / "two", self.mock.port, self.cores, workers=2) as two,
+            streamproxy(self.folder / "two", self.mock.port, self.cores, workers=2, pinned=True) as two,
+            streamproxy(self.folder / "free", self.mock.port, self.cores, workers=2) as pair,
         ):
-            one = replace(single, name=ONE_BESIDE)
-            for target in (one, two):
+            one, free = replace(single, name=ONE_BESIDE), replace(pair, name=TWO_FREE)
+            for target in (one, two, free):
                 self._measure(target, _WARM_UP)
-            pairs = {"W1": [(W1, one), (W1, two), (W1_DOUBLED, two)], "W3": [(W3, two)]}
+            pairs = {"W1": [(W1, one), (W1, two), (W1, free), (W1_DOUBLED, two)], "W3": [(W3, two)]}
             self._in_turn([pair for w in self.plan.workloads for pair in pairs.get(w.name, ())])
-        self.results.faults += single.faults + two.faults
+        self.results.faults += single.faults + two.faults + pair.faults
 
 
 def _line(workload: Workload, target: Target, m: Measurement) -> str:

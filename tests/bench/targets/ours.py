@@ -50,26 +50,42 @@ class _MeasuredServer(Server):
 
 @contextmanager
 def streamproxy(
-    folder: Path, upstream: int, cores: Cores, *, workers: int = 1, env: Mapping[str, str] | None = None
+    folder: Path,
+    upstream: int,
+    cores: Cores,
+    *,
+    workers: int = 1,
+    pinned: bool = False,
+    env: Mapping[str, str] | None = None,
 ) -> Iterator[Target]:
     """``streamproxy serve``; a fault in its log is in the target's ``faults`` when it has stopped.
 
-    Two *workers* may use every core; *env* is added to their environment.
+    Two *workers* may use every core, each its own when they are *pinned*; *env* is added to their environment.
     """
-    with _serving(folder, upstream, cores, workers=workers, port_per_worker=False, env=env or {}) as (target,):
+    settings = {**SETTINGS, "SERVER__PIN_WORKERS": str(pinned).lower()}
+    with _serving(
+        folder, upstream, cores, workers=workers, port_per_worker=False, settings=settings, env=env or {}
+    ) as (target,):
         yield target
 
 
 @contextmanager
 def streamproxy_ports(folder: Path, upstream: int, cores: Cores) -> Iterator[list[Target]]:
     """Two workers, each at a port of its own: a target each."""
-    with _serving(folder, upstream, cores, workers=2, port_per_worker=True, env={}) as targets:
+    with _serving(folder, upstream, cores, workers=2, port_per_worker=True, settings=SETTINGS, env={}) as targets:
         yield targets
 
 
 @contextmanager
 def _serving(
-    folder: Path, upstream: int, cores: Cores, *, workers: int, port_per_worker: bool, env: Mapping[str, str]
+    folder: Path,
+    upstream: int,
+    cores: Cores,
+    *,
+    workers: int,
+    port_per_worker: bool,
+    settings: Mapping[str, str],
+    env: Mapping[str, str],
 ) -> Iterator[list[Target]]:
     folder.mkdir()
     store = RedisServer(folder)
@@ -79,7 +95,7 @@ def _serving(
         redis_server=store,
         workers=workers,
         port_per_worker=port_per_worker,
-        settings=SETTINGS,
+        settings=settings,
         env=env,
     )
     try:
