@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
 from typing import Protocol, cast
 
-from tornado.httputil import HTTPInputError, HTTPMessageDelegate
+from tornado.httputil import HTTPInputError
 
 from streamproxy.connections import bounds
 from streamproxy.connections.answer import Answer
-from streamproxy.connections.chunks import Chunks
 from streamproxy.connections.head import end_of_head, parse
+from streamproxy.connections.intake import Intake
 from streamproxy.connections.occupancy import Occupancy
 from streamproxy.connections.origin import Peer
 from streamproxy.connections.outbox import Outbox, send
@@ -29,7 +28,6 @@ from streamproxy.connections.sockets import is_gone
 log = logging.getLogger(__name__)
 
 _REFUSAL = b"HTTP/1.1 400 Bad Request\r\n\r\n"
-_CONTINUE = b"HTTP/1.1 100 (Continue)\r\n\r\n"
 _NEVER = float("inf")
 
 
@@ -47,9 +45,8 @@ class Connection(asyncio.Protocol):
     """Between ``connection_made`` and ``connection_lost`` it is one of its server's connections."""
 
     __slots__ = (
-        *("_advancing", "_answer", "_body", "_delegate", "_due", "_gate", "_home", "_opening"),
-        *("_paused", "_searched", "_slow", "_timer", "_unread"),
-        *("behind", "closed", "done", "handed", "loop", "outgoing", "peer", "transport"),
+        *("_advancing", "_answer", "_due", "_home", "_intake", "_paused", "_searched", "_timer"),
+        *("behind", "closed", "done", "handed", "loop", "outgoing", "peer", "transport", "unread"),
     )
 
     def __init__(self, home: Home, peer: Peer) -> None:
@@ -65,18 +62,12 @@ class Connection(asyncio.Protocol):
         # Of this turn of the loop, sent at its end.
         self.outgoing = b""
         # Read from the socket and not looked at.
-        self._unread = b""
+        self.unread = b""
         self._searched = 0
         self._paused = False
         # Of the request that is being read or answered.
         self._answer: Answer | None = None
-        self._delegate: HTTPMessageDelegate | None = None
-        # Its head is read, and nothing of its body; then what is still to come, None when all has.
-        self._opening = False
-        self._body: int | Chunks | None = None
-        # Before it is done nothing more of the body is handed on.
-        self._gate: Awaitable[None] | None = None
-        self._slow: asyncio.TimerHandle | None = None
+        self._intake: Intake | None = None
         self._advancing = False
         self._due = _NEVER
         self._timer: asyncio.TimerHandle | None = None
@@ -91,8 +82,8 @@ class Connection(asyncio.Protocol):
         self._timer = self.loop.call_later(bounds.IDLE_SECONDS, self._look)
 
     def data_received(self, data: bytes) -> None:
-        self._unread = self._unread + data if self._unread else data
-        self._advance()
+        self.unread = self.unread + data if self.unread else data
+        self.advance()
 
     def eof_received(self) -> None:
         # Half-closed is closed, as Tornado has it: whoever waits for an answer keeps his side open.
@@ -106,28 +97,29 @@ class Connection(asyncio.Protocol):
         self._caught_up()
         if self._answer is None and not self.closed:
             self._rest()
-            self._advance()
+            self.advance()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - a loss is a loss
         self.closed = True
         self.outgoing = b""
-        for timer in (self._timer, self._slow):
-            if timer is not None:
-                timer.cancel()
-        self._timer = self._slow = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._intake is not None:
+            self._intake.stop()
         self._home.occupancy.forget(self)
         self._caught_up()
         self._tell()
 
     # -- reading ------------------------------------------------------------------------------------------
 
-    def _advance(self) -> None:
+    def advance(self) -> None:
         """Do whatever can be done with what was read. What it calls may end the answer, which calls it again."""
         if self._advancing:
             return
         self._advancing = True
         try:
-            while not self.closed and self._gate is None and (self._begin() if self._answer is None else self._read()):
+            while not self.closed and (self._begin() if self._answer is None else self._read_body()):
                 pass
         except HTTPInputError as error:
             log.info("malformed request: %s", error)
@@ -138,18 +130,22 @@ class Connection(asyncio.Protocol):
             self.abort()
         finally:
             self._advancing = False
-        if self._unread or self._paused:
+        if self.unread or self._paused:
             self._bound()
+
+    def _read_body(self) -> bool:
+        intake = self._intake
+        return intake is not None and intake.read()
 
     def _bound(self) -> None:
         """Read no further while too much waits to be looked at."""
         if self.closed:
             return
         if self._paused:
-            if len(self._unread) <= bounds.MAX_UNREAD:
+            if len(self.unread) <= bounds.MAX_UNREAD:
                 self._paused = False
                 self.transport.resume_reading()
-        elif len(self._unread) > bounds.MAX_UNREAD:
+        elif len(self.unread) > bounds.MAX_UNREAD:
             self._paused = True
             self.transport.pause_reading()
             self.loop.call_later(bounds.PULSE_SECONDS, self._pulse)
@@ -165,7 +161,7 @@ class Connection(asyncio.Protocol):
 
     def _begin(self) -> bool:
         """Begin the request whose head is there; False where there is none."""
-        unread = self._unread
+        unread = self.unread
         if not unread or self.behind is not None:
             return False
         end = end_of_head(unread, self._searched)
@@ -175,87 +171,22 @@ class Connection(asyncio.Protocol):
         if not end:
             self._searched = max(0, len(unread) - 2)
             return False
-        self._searched, self._unread = 0, unread[end:]
+        self._searched, self.unread = 0, unread[end:]
         head = parse(unread[:end])
         answer = Answer(self, head)
         request = make_request(head, answer)
         self._home.occupancy.begin(self)
         self._due = _NEVER
         self._answer = answer
-        length, unread = head.length, self._unread
+        length, unread = head.length, self.unread
         reception = self._home.reception
         whole = length is not None and length <= len(unread) and not head.waits
         if whole and reception.receive(request, unread[:length]):
-            self._unread = unread[length:]
+            self.unread = unread[length:]
             return False
-        self._opening = True
-        self._delegate = reception.delegate(request, head)
-        self._wait_for(self._delegate.headers_received(head.line, head.headers))
+        self._intake = intake = Intake(self, answer, reception.delegate(request, head))
+        intake.begin()
         return True
-
-    def _read(self) -> bool:
-        """Hand on what is there of the body; False where nothing is, or all has been."""
-        answer, delegate = self._answer, self._delegate
-        if answer is None or delegate is None:
-            return False
-        if self._opening:
-            self._open(answer)
-        if self._body is None:
-            return False
-        if self._body == 0:
-            self._body = None
-            if self._slow is not None:
-                self._slow.cancel()
-                self._slow = None
-            delegate.finish()
-            return False
-        if not self._unread:
-            if self._slow is None:
-                self._slow = self.loop.call_later(bounds.BODY_SECONDS, self.abort)
-            return False
-        data = self._piece(self._body)
-        if data:
-            self._wait_for(delegate.data_received(data))
-        return True
-
-    def _piece(self, body: int | Chunks) -> bytes:
-        """What was read of the body; HTTPInputError for chunks that are none."""
-        unread = self._unread
-        if isinstance(body, int):
-            data, self._unread = unread[:body], unread[body:]
-            self._body = body - len(data)
-        else:
-            data, self._unread = body.feed(unread), body.rest
-            if body.over:
-                self._body = 0
-        return data
-
-    def _open(self, answer: Answer) -> None:
-        """The handler is ready for the body."""
-        self._opening = False
-        head = answer.head
-        if head.waits:
-            self.write(_CONTINUE)
-        self._body = Chunks(answer.max_body_size) if head.length is None else head.length
-        if head.length is not None and head.length > answer.max_body_size:
-            raise HTTPInputError("Content-Length too long")
-
-    def _wait_for(self, gate: Awaitable[None] | None) -> None:
-        if gate is None:
-            return
-        future = asyncio.ensure_future(gate)
-        if not future.done():
-            self._gate = future
-            future.add_done_callback(self._go_on)
-
-    def _go_on(self, gate: asyncio.Future[None]) -> None:
-        self._gate = None
-        if gate.cancelled() or gate.exception() is not None:
-            log.error(
-                "a request's body could not be handed on", exc_info=None if gate.cancelled() else gate.exception()
-            )
-            self.abort()
-        self._advance()
 
     # -- writing ------------------------------------------------------------------------------------------
 
@@ -311,16 +242,18 @@ class Connection(asyncio.Protocol):
         """*answer* is complete: the next request's turn, or the end."""
         if answer is not self._answer:
             return
-        unread_body = self._opening or self._body is not None
-        self._answer = self._delegate = self._body = None
-        self._opening = False
-        if unread_body or not answer.lasting:
+        intake = self._intake
+        self._answer = self._intake = None
+        if intake is not None and intake.unfinished:
+            intake.stop()
+            self._shut()
+        elif not answer.lasting:
             self._shut()
         elif self.behind is None:
             self._rest()
-            if self._unread:
+            if self.unread:
                 # The handler that has just finished comes first.
-                self.loop.call_soon(self._advance)
+                self.loop.call_soon(self.advance)
         else:
             self._watch_taking()
 
@@ -364,14 +297,13 @@ class Connection(asyncio.Protocol):
     def _tell(self) -> None:
         """Whoever reads or answers a request hears that its client is gone."""
         answer, self._answer = self._answer, None
-        delegate, self._delegate = self._delegate, None
+        intake, self._intake = self._intake, None
         if answer is None:
             return
-        unread_body = self._opening or self._body is not None
         callback, answer.close_callback = answer.close_callback, None
         try:
-            if unread_body and delegate is not None:
-                delegate.on_connection_close()
+            if intake is not None and intake.unfinished:
+                intake.lose()
             elif callback is not None:
                 callback()
         except Exception:

@@ -14,7 +14,7 @@ from streamproxy.services.failover import Attempts
 from streamproxy.services.order import Order
 from streamproxy.services.outcome import Outcome
 from streamproxy.services.parts import Parts
-from streamproxy.wire.chat import Transcript
+from streamproxy.wire.chat import Reading
 
 log = logging.getLogger(__name__)
 
@@ -39,17 +39,14 @@ class Bookkeeping:
         self,
         reason: EndReason,
         usage: Usage,
-        transcript: Transcript | None,
+        said: Reading | None,
         error: BaseException | None,
         *,
         ended: float,
         answered: bool,
         images: int,
     ) -> UsageRecord:
-        """The row of an exchange that *ended* then, in epoch seconds. *answered*: a key of ours was accepted.
-
-        Of the *transcript* only what is read is counted.
-        """
+        """The row of an exchange that *ended* then, in epoch seconds. *answered*: a key of ours was accepted."""
         order, candidate, began = self._order, self._attempts.candidate, self.began
         # The caller's own key was paid by the caller.
         free = order.own_key is not None
@@ -65,7 +62,7 @@ class Bookkeeping:
             created=began,
             ttft_ms=None if self.heard is None else int((self.heard - began) * 1000),
             duration_ms=int((ended - began) * 1000),
-            chunks=transcript.read_chunks if transcript is not None else 0,
+            chunks=0 if said is None else said.chunks,
             attempts=self._attempts.number,
             usage=usage,
             end_reason=reason,

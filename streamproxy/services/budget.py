@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from streamproxy.domain.streams import EndReason
-from streamproxy.wire.chat import Transcript
+from streamproxy.wire.chat import Reading, Transcript
 
 # While windows are mostly free, at least so much is taken at a time.
 SPARE_PIECE = 16_384
@@ -77,12 +77,12 @@ class AnswerBudget:
     def covers(self, frames: bytes) -> bool:
         """Whether *frames* is covered by what is reserved already; then it is added to the transcript."""
         transcript = self._transcript
-        uncounted = transcript.text_bytes - self._bytes
+        uncounted = transcript.read().text_bytes - self._bytes
         self.room = free = self._allowance - self._tokens - uncounted
         size = len(frames)
         if size > free:
             said = transcript.foresee(frames)
-            size = said.read_bytes
+            size = said.text_bytes
         if size <= free:
             self.room -= size
         elif self._counts is None or uncounted + size > MOST_AT_ONCE or not self._covers_exactly(said, self._counts):
@@ -90,7 +90,7 @@ class AnswerBudget:
         transcript.add(frames)
         return True
 
-    def _covers_exactly(self, said: Transcript, counter: Counter) -> bool:
+    def _covers_exactly(self, said: Reading, counter: Counter) -> bool:
         text = self._uncounted_text
         self._note(text, counter.count(text))
         tokens = counter.count(said.text)
@@ -102,7 +102,7 @@ class AnswerBudget:
 
     @property
     def _uncounted_text(self) -> str:
-        return self._transcript.text[self._characters :]
+        return self._transcript.read().text[self._characters :]
 
     def _note(self, text: str, tokens: int) -> None:
         self._tokens += tokens
@@ -123,8 +123,8 @@ class AnswerBudget:
 
     async def _reserves_plenty(self, frames: bytes) -> bool:
         """Whether *frames* are covered by their bytes, more being reserved for them while windows are mostly free."""
-        most = self._tokens + self._transcript.text_bytes - self._bytes
-        most += self._transcript.foresee(frames).read_bytes
+        most = self._tokens + self._transcript.read().text_bytes - self._bytes
+        most += self._transcript.foresee(frames).text_bytes
         missing = most - self._allowance
         # A long answer asks less and less often.
         piece = max(SPARE_PIECE, most // 2, missing)

@@ -172,7 +172,7 @@ class Delivery:
 
     def _finish(self, broken: UpstreamError | None) -> None:
         relay = self._relay
-        finished = self._transcript.finish_reason is not None
+        finished = self._transcript.read().finish_reason is not None
         if broken is None:
             relay.finish_input(finished=finished)
         else:

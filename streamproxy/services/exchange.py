@@ -26,7 +26,7 @@ from streamproxy.domain.streams import EndReason, RunningStream, Usage
 from streamproxy.domain.tracing import operation
 from streamproxy.errors import UpstreamTimeoutError
 from streamproxy.services.bookkeeping import Bookkeeping, not_written
-from streamproxy.services.calls import Answer, WholeAnswer
+from streamproxy.services.calls import WholeAnswer
 from streamproxy.services.completion import Identity
 from streamproxy.services.deadlines import Deadlines
 from streamproxy.services.delivery import FrameWriter
@@ -38,7 +38,8 @@ from streamproxy.services.outcome import Outcome
 from streamproxy.services.parts import Parts
 from streamproxy.services.prompt import Prompt
 from streamproxy.services.runninganswer import RunningAnswer, guards_of
-from streamproxy.wire.chat import Transcript
+from streamproxy.services.settlement import Settlement
+from streamproxy.wire.chat import Reading
 
 # How long an answer or an error that is told after the end waits for the ledger. Whoever has it finds it in the books,
 # unless the database is locked or away: then the books are written later, and nobody waits for that.
@@ -56,6 +57,7 @@ class Exchange:
         self._parts = parts
         self._holding = Holding(parts, order)
         self._books = Bookkeeping(parts, order, self.attempts)
+        self._settlement = Settlement(parts, order, self._holding, self._books)
         self._reserved = False
         self._asked_upstream = False
         self._receipt_promised = False
@@ -219,13 +221,12 @@ class Exchange:
         return self.outcome.record.usage if self.outcome is not None else Usage()
 
     @property
-    def transcript(self) -> Transcript | None:
+    def said(self) -> Reading | None:
         """What was said so far, None while there is no answer."""
         if self.outcome is not None:
-            return self.outcome.transcript
-        if self._running is not None:
-            return self._running.transcript
-        return self._whole.transcript if self._whole is not None else None
+            return self.outcome.said
+        answered = self._running or self._whole
+        return None if answered is None else answered.transcript.read()
 
     def _reason_for(self, error: BaseException | None) -> EndReason:
         if self._interruption is not None:
@@ -254,19 +255,15 @@ class Exchange:
         settling.result()
 
     async def _settle(self, reason: EndReason, error: BaseException | None) -> None:
-        parts, running = self._parts, self._running
-        answer = self._whole if running is None else running.answer
-        ended = parts.clock()
+        answered, settlement = self._running or self._whole, self._settlement
+        ended = self._parts.clock()
         try:
-            self.outcome = outcome = await self._outcome(reason, error, ended)
-            if answer is not None:
-                await self._return_key(answer, outcome.record.usage)
+            self.outcome = outcome = await settlement.outcome(
+                reason, error, ended=ended, prompt=self.prompt, answered=answered
+            )
             # Once the upstream has answered, or was left to answer nobody, the request counts.
-            counts = answer is not None or (self._asked_upstream and reason is EndReason.CLIENT_GONE)
-            await self._holding.settle(outcome, refund=not counts)
-            self._books.settling_seconds = parts.clock() - ended
-            if self.order.trace.recorded:
-                self._books.end_spans(outcome.record)
+            counts = answered is not None or (self._asked_upstream and reason is EndReason.CLIENT_GONE)
+            await settlement.give_back(outcome, answered, self._interruption, ended=ended, counts=counts)
             # It knows us, as we know it: what goes round in a circle would stay until the garbage collector comes by.
             self._running = None
         except BaseException as fault:
@@ -291,32 +288,6 @@ class Exchange:
             self._books.enter(self.outcome, self._recorded)
         else:
             self._parts.running.discard(self)
-
-    async def _outcome(self, reason: EndReason, error: BaseException | None, ended: float) -> Outcome:
-        """What came of it, which *ended* then, in epoch seconds; the upstream's connection is let go."""
-        running, whole = self._running, self._whole
-        source = running or whole
-        transcript = None if source is None else source.transcript
-        if running is not None:
-            # A connection whose answer is finished serves the next call.
-            if reason is EndReason.FINISH:
-                await running.answer.reply.finish()
-            else:
-                running.answer.reply.close()
-        # All of it is read here; afterwards nobody has to ask whether it is.
-        said = None if transcript is None else transcript.message()
-        usage = await self._parts.prompts.usage(self.order.request, self.prompt, transcript)
-        images = 0 if whole is None else whole.images
-        record = self._books.record(
-            reason, usage, transcript, error, ended=ended, answered=source is not None, images=images
-        )
-        return Outcome(self.order, self.prompt, transcript, said, record)
-
-    def _return_key(self, answer: Answer | WholeAnswer, usage: Usage) -> Awaitable[None]:
-        """The key goes back with what the answer cost it, and with what its ending showed."""
-        error = self._interruption.error if self._interruption is not None else None
-        silent = error is not None and error.code == "upstream_idle_timeout"
-        return self._parts.calls.over(answer, tokens=usage.total_tokens, silent=silent)
 
     def _recorded(self, fault: Exception | None) -> None:
         """The ledger has it, or will not have it for this *fault*."""

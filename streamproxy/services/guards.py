@@ -89,7 +89,7 @@ class Guards:
         else:
             self._transcript.add(frames)
             self._transcript.read()
-        self.outgrown = self._transcript.read_bytes > self._max_bytes
+        self.outgrown = self._transcript.reading.text_bytes > self._max_bytes
         return True
 
     async def cut(self, frames: bytes) -> bytes:
@@ -128,4 +128,4 @@ class Guards:
         self._unread += len(frames)
         if self._unread > UNREAD_BYTES:
             self._unread = 0
-            self.outgrown = self._transcript.text_bytes > self._max_bytes
+            self.outgrown = self._transcript.read().text_bytes > self._max_bytes

@@ -27,14 +27,15 @@ async def settle_lost(parts: Parts, head: StreamHead, payloads: Sequence[bytes])
     transcript = Transcript()
     for payload in payloads:
         transcript.add(frame(payload))
-    answer = transcript.message()
+    reading = transcript.read()
+    answer = reading.message()
     said = [m for m in head.said if m.get("role") not in SYSTEM_ROLES]
     rows = [*said, answer] if answer is not None else []
     if rows:
         await _append(parts, head, rows)
     usage = Usage(
         prompt_tokens=await parts.prompts.turn_tokens(head.model, said),
-        completion_tokens=await parts.prompts.answer_tokens(head.model, transcript.text),
+        completion_tokens=await parts.prompts.answer_tokens(head.model, reading.text),
         estimated=True,
     )
     ended = parts.clock()
@@ -50,7 +51,7 @@ async def settle_lost(parts: Parts, head: StreamHead, payloads: Sequence[bytes])
         created=head.created,
         ttft_ms=None,
         duration_ms=int((ended - head.created) * 1000),
-        chunks=transcript.chunks,
+        chunks=reading.chunks,
         attempts=1,
         usage=usage,
         end_reason=EndReason.WORKER_LOST,

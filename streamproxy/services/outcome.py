@@ -9,7 +9,7 @@ from streamproxy.domain.streams import EndReason, HistoryMessage, UsageRecord
 from streamproxy.domain.tokens import message_text
 from streamproxy.services.order import Order
 from streamproxy.services.prompt import Prompt
-from streamproxy.wire.chat import Transcript
+from streamproxy.wire.chat import Reading
 
 # Bytes of a token, on the average of a whole text, beyond which a usage is not that of the text.
 LONGEST_TOKEN = 32
@@ -25,7 +25,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
     order: Order
     prompt: Prompt | None
-    transcript: Transcript | None
+    said: Reading | None
     answer: Message | None
     record: UsageRecord
 
@@ -61,21 +61,21 @@ class Outcome(msgspec.Struct, frozen=True):
     @property
     def answer_tokens(self) -> int | None:
         """The answer's size as the upstream reported it, None where it has to be counted."""
-        if self.transcript is None or self.answer is None or self.order.request.fields.get("n") not in (None, 1):
+        if self.said is None or self.answer is None or self.order.request.fields.get("n") not in (None, 1):
             return None
-        return reported_tokens(self.transcript, self.answer)
+        return reported_tokens(self.said, self.answer)
 
 
-def reported_tokens(said: Transcript, answer: Message) -> int | None:
+def reported_tokens(said: Reading, answer: Message) -> int | None:
     """The tokens of *answer*, read from *said*, by the usage; None where that is about something else, or more.
 
     What the model thought is in its sum too, and not always told apart. No token is shorter than a byte, and no text
     has fewer than one in ``LONGEST_TOKEN`` bytes.
     """
-    reported = said.read_usage
-    if reported is None or (said.read_reasoning and not reported.reasoning_tokens):
+    reported = said.usage
+    if reported is None or (said.reasoning and not reported.reasoning_tokens):
         return None
     tokens = reported.completion_tokens - reported.reasoning_tokens
     # Role and content alone, as nearly always: their length is known.
-    size = said.read_bytes if len(answer) == 2 else len(message_text(answer).encode(errors="replace"))
+    size = said.text_bytes if len(answer) == 2 else len(message_text(answer).encode(errors="replace"))
     return tokens if size <= tokens * LONGEST_TOKEN <= size * LONGEST_TOKEN else None

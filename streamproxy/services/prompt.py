@@ -30,7 +30,7 @@ from streamproxy.domain.tokens import (
 from streamproxy.domain.truncation import Fitted, fit, whole
 from streamproxy.errors import StoreUnavailableError
 from streamproxy.services.sessionhistory import SessionHistory
-from streamproxy.wire.chat import ChatRequest, Transcript
+from streamproxy.wire.chat import ChatRequest, Reading
 from streamproxy.wire.plain import AnyRequest, PlainRequest
 
 log = logging.getLogger(__name__)
@@ -154,23 +154,20 @@ class Prompts:
             return prompt.tokens
         return TOKENS_FOR_REPLY + await self.size(request.model, prompt.messages)
 
-    async def usage(self, request: AnyRequest, prompt: Prompt | None, transcript: Transcript | None) -> Usage:
-        """As the upstream reported it, else counted and flagged. Nothing was used where nothing was answered.
-
-        What the *transcript* says has to be read.
-        """
-        if prompt is None or transcript is None:
+    async def usage(self, request: AnyRequest, prompt: Prompt | None, said: Reading | None) -> Usage:
+        """As the upstream reported it, else counted and flagged. Nothing was used where nothing was answered."""
+        if prompt is None or said is None:
             return Usage()
-        reported = transcript.read_usage
+        reported = said.usage
         if reported is not None:
             return Usage(reported.prompt_tokens, reported.completion_tokens, reported.cached_tokens)
         if isinstance(request, PlainRequest) and request.pictures:
             # Where tokens are not reported, pictures are what is paid for.
             return Usage()
-        said = transcript.reasoning + message_text(transcript.message() or {})
+        text = said.reasoning + message_text(said.message() or {})
         return Usage(
             prompt_tokens=await self.tokens(request, prompt),
-            completion_tokens=await self.answer_tokens(request.model, said),
+            completion_tokens=await self.answer_tokens(request.model, text),
             estimated=True,
         )
 

@@ -169,7 +169,7 @@ async def test_who_leaves_in_the_middle_of_a_body_is_forgotten() -> None:
         [connection] = server.occupancy.all
         writer.transport.abort()
         await until(lambda: server.occupancy.count == 0, "the client has left", 10)
-        assert connection._delegate is None
+        assert connection._intake is None
         assert not server.reception._running
 
 

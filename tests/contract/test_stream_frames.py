@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from typing import Any
 
 import pytest
 
-from tests.support.http import DONE, Client, Connection, chat, split_frames
-from tests.support.steps import chunk_of, done, drip, event, finish, gate, raw, reply, say, stall
+from tests.support.http import DONE, Client, Connection, Head, Reply, chat, split_frames
+from tests.support.steps import Answer, chunk_of, done, drip, event, finish, gate, raw, reply, say, stall
 from tests.support.upstream import ScriptedUpstream
 
 MIXED = "Grüße, 你好世界 👩‍👩‍👧 🚀 e\u0301"
@@ -216,3 +217,34 @@ async def test_a_connection_serves_the_next_request_after_a_stream(patient: Clie
     assert (await stream.reply()).text() == "one"
     await patient.send_on(stream, "POST", "/v1/chat/completions", chat("two"))
     assert (await stream.reply()).text() == "two"
+
+
+@pytest.mark.parametrize("cancelled", [False, True], ids=["its own end", "cancelled"])
+async def test_what_an_upstream_says_behind_the_end_is_in_no_later_answer(
+    patient: Client, upstream: ScriptedUpstream, *, cancelled: bool
+) -> None:
+    """It goes on in the same body while the client has its next answer, on the same connection."""
+    second_runs, said, rest = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def say_more(answer: Answer) -> None:
+        with contextlib.suppress(ConnectionError):  # who has left is not told
+            await say("late")(answer)
+        said.set()
+
+    upstream.once(say("One"), *(() if cancelled else (finish(), done())), gate(second_runs), say_more, stall())
+    stream = await patient.open_chat()
+    stream_id = (await stream.head()).get("X-Stream-Id")
+    if cancelled:
+        assert b"One" in await stream.frame()
+        assert (await patient.ask("POST", f"/v1/streams/{stream_id}/cancel")).status < 300
+    assert [frame async for frame in stream.frames()][-1] == DONE
+    upstream.once(say("Two"), gate(rest), finish(), done())
+    await patient.send_on(stream, "POST", "/v1/chat/completions", chat())
+    assert (await stream.head()).status == 200
+    first = await stream.frame()
+    second_runs.set()
+    await said.wait()
+    rest.set()
+    body = first + b"".join([frame async for frame in stream.frames()])
+    assert b"late" not in body
+    assert Reply(Head(200, ()), (body,)).text() == "Two"

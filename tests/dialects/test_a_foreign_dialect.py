@@ -195,7 +195,7 @@ async def test_it_is_spoken_over_the_wire(upstream: ScriptedUpstream, upstream_s
         while not answer.relay.ended:
             frames += answer.relay.feed(await answer.reply.batch())
         answer.reply.close()
-    assert Transcript.of(frames).text == "Grüß dich!"
+    assert Transcript(frames).read().text == "Grüß dich!"
     request = await upstream.request()
     assert request.header("X-Api-Key") == "sk-theirs"
     assert request.json["system"] == ["Be kind."]
@@ -212,8 +212,8 @@ async def test_its_whole_answer_is_a_chat_completion(
         asked = msgspec.structs.replace(ASKED, stream=False)
         answer = await calls.whole(asked, PROMPT, attempts=Attempts(), own_key="sk-theirs")
     assert json.loads(answer.body)["choices"][0]["message"]["content"] == "Grüß dich!"
-    assert answer.transcript.text == "Grüß dich!"
-    assert answer.transcript.usage == ReportedUsage(25, 15, 0)
+    assert answer.transcript.read().text == "Grüß dich!"
+    assert answer.transcript.read().usage == ReportedUsage(25, 15, 0)
 
 
 async def test_its_errors_are_read_by_its_own_table(upstream: ScriptedUpstream, upstream_socket: socket.socket) -> None:

@@ -61,7 +61,7 @@ class Window:
             room = self.budget.room
             if self.budget.stopped:
                 break
-        return self.transcript.chunks
+        return self.transcript.read().chunks
 
 
 async def test_what_cannot_have_used_up_the_budget_is_not_counted() -> None:

@@ -46,7 +46,7 @@ def test_the_upstreams_word_is_taken_where_it_is_about_the_answers_text(
     message: dict[str, Any], usage: dict[str, Any] | None, tokens: int | None
 ) -> None:
     completion = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}
-    said = Transcript.of_completion(json.dumps(completion).encode())
+    said = Transcript.of_completion(json.dumps(completion).encode()).reading
     answer = said.message()
     assert answer is not None
     assert reported_tokens(said, answer) == tokens

@@ -73,19 +73,19 @@ def seen(
             relay.foretell(said, frames[-1])
             said.add(frames[-1])
         most = max(len(frames[-1]), BYTES_A_TEXT * frames[-1].count(b"\n\n"))
-        assert Transcript.of(frames[-1]).text_bytes <= relay.size <= most
+        assert Transcript(frames[-1]).read().text_bytes <= relay.size <= most
     # What the relay knew without reading is what reading finds.
-    read = Transcript.of(b"".join(frames))
-    assert (said.message(), said.finish_reason) == (read.message(), read.finish_reason)
-    assert (said.chunks, said.unreadable) == (read.chunks, read.unreadable)
-    relay.finish_input(finished=said.finish_reason is not None)
+    known, read = said.read(), Transcript(b"".join(frames)).read()
+    assert (known.message(), known.finish_reason) == (read.message(), read.finish_reason)
+    assert (known.chunks, known.unreadable) == (read.chunks, read.unreadable)
+    relay.finish_input(finished=known.finish_reason is not None)
     frames.append(relay.ending(*COUNTED) if relay.failure is None else relay.failing(relay.failure))
     usage = relay.usage
     return View(
         body=b"".join(frames),
-        text=said.text,
-        reasoning=said.reasoning,
-        finish_reason=said.finish_reason,
+        text=known.text,
+        reasoning=known.reasoning,
+        finish_reason=known.finish_reason,
         usage=None if usage is None else (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens),
         error=None if relay.failure is None else relay.failure.code,
     )

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamproxy.wire.chat import ReportedUsage, Transcript
+from streamproxy.wire.chat import Reading, ReportedUsage, Transcript
 from streamproxy.wire.sse import DONE, frame
 
 
@@ -19,11 +19,11 @@ def chunk(delta: Any = None, *, finish: Any = None, **fields: Any) -> bytes:
     return frame(json.dumps({"id": "c", "choices": [choice], **fields}).encode())
 
 
-def said(*frames: bytes) -> Transcript:
+def said(*frames: bytes) -> Reading:
     transcript = Transcript()
     for piece in frames:
         transcript.add(piece)
-    return transcript
+    return transcript.read()
 
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
@@ -38,14 +38,14 @@ HELLO = [
 
 
 def test_a_plain_answer() -> None:
-    transcript = said(*HELLO)
-    assert transcript.text == "Hello 你😀"
-    assert transcript.finish_reason == "stop"
-    assert transcript.usage == ReportedUsage(3, 2, 0)
-    assert transcript.chunks == 4
-    assert transcript.unreadable == 0
-    assert transcript.tool_calls == []
-    assert transcript.message() == {"role": "assistant", "content": "Hello 你😀"}
+    reading = said(*HELLO)
+    assert reading.text == "Hello 你😀"
+    assert reading.finish_reason == "stop"
+    assert reading.usage == ReportedUsage(3, 2, 0)
+    assert reading.chunks == 4
+    assert reading.unreadable == 0
+    assert reading.tool_calls == []
+    assert reading.message() == {"role": "assistant", "content": "Hello 你😀"}
 
 
 @given(st.lists(st.integers(0, len(HELLO)), max_size=4), st.booleans())
@@ -54,9 +54,10 @@ def test_how_the_events_are_batched_and_when_they_are_read_changes_nothing(cuts:
     transcript = Transcript()
     for start, end in pairwise(bounds):
         transcript.add(b"".join(HELLO[start:end]))
-        assert not eager or "Hello 你😀".startswith(transcript.text)
-    assert (transcript.text, transcript.chunks, transcript.unreadable) == ("Hello 你😀", 4, 0)
-    assert transcript.usage == ReportedUsage(3, 2, 0)
+        assert not eager or "Hello 你😀".startswith(transcript.read().text)
+    reading = transcript.read()
+    assert (reading.text, reading.chunks, reading.unreadable) == ("Hello 你😀", 4, 0)
+    assert reading.usage == ReportedUsage(3, 2, 0)
 
 
 @pytest.mark.parametrize(
@@ -81,15 +82,16 @@ def test_an_odd_event_among_many_plain_ones_changes_nothing_about_the_others(odd
         one_by_one.add(frame_)
         one_by_one.read()
     at_once = said(b"".join(frames))
-    for read in (lambda t: t.text, lambda t: t.chunks, lambda t: t.message(), lambda t: t.reasoning):
-        assert read(at_once) == read(one_by_one)
-    assert at_once.finish_reason == one_by_one.finish_reason == ("length" if place == 19 else None)
+    reading = one_by_one.read()
+    for part in (lambda r: r.text, lambda r: r.chunks, lambda r: r.message(), lambda r: r.reasoning):
+        assert part(at_once) == part(reading)
+    assert at_once.finish_reason == reading.finish_reason == ("length" if place == 19 else None)
 
 
 def test_an_answer_that_was_cut_keeps_what_was_said() -> None:
-    transcript = said(*HELLO[:2])
-    assert transcript.finish_reason is None
-    assert transcript.message() == {"role": "assistant", "content": "Hel"}
+    reading = said(*HELLO[:2])
+    assert reading.finish_reason is None
+    assert reading.message() == {"role": "assistant", "content": "Hel"}
 
 
 def test_nothing_said_is_no_message() -> None:
@@ -98,16 +100,16 @@ def test_nothing_said_is_no_message() -> None:
 
 
 def test_a_refusal_is_kept() -> None:
-    transcript = said(chunk({"refusal": "I "}), chunk({"refusal": "won't."}), chunk(finish="stop"))
-    assert transcript.refusal == "I won't."
-    assert transcript.message() == {"role": "assistant", "content": None, "refusal": "I won't."}
+    reading = said(chunk({"refusal": "I "}), chunk({"refusal": "won't."}), chunk(finish="stop"))
+    assert reading.refusal == "I won't."
+    assert reading.message() == {"role": "assistant", "content": None, "refusal": "I won't."}
 
 
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
 def test_reasoning_is_readable_but_no_part_of_the_message(field: str) -> None:
-    transcript = said(chunk({field: "Let me "}), chunk({field: "see."}), chunk({"content": "42"}))
-    assert transcript.reasoning == "Let me see."
-    assert transcript.message() == {"role": "assistant", "content": "42"}
+    reading = said(chunk({field: "Let me "}), chunk({field: "see."}), chunk({"content": "42"}))
+    assert reading.reasoning == "Let me see."
+    assert reading.message() == {"role": "assistant", "content": "42"}
 
 
 def test_content_in_parts_gives_its_text() -> None:
@@ -126,19 +128,19 @@ def test_only_choice_0_counts() -> None:
         [choice(None, "a")],
         [choice("0", "c")],
     ]
-    transcript = said(*(frame(json.dumps({"choices": choices}).encode()) for choices in chunks))
-    assert (transcript.text, transcript.finish_reason, transcript.chunks) == ("aa", None, 4)
+    reading = said(*(frame(json.dumps({"choices": choices}).encode()) for choices in chunks))
+    assert (reading.text, reading.finish_reason, reading.chunks) == ("aa", None, 4)
 
 
 def test_the_last_usage_that_can_be_meant_wins() -> None:
-    transcript = said(
+    reading = said(
         chunk({"content": "a"}, usage={"prompt_tokens": 3, "completion_tokens": 1}),
         chunk({"content": "b"}, usage={"prompt_tokens": 3, "completion_tokens": 2}),
         chunk(usage={"prompt_tokens": -3, "completion_tokens": 2}),
         chunk(usage="many"),
         chunk(usage=None),
     )
-    assert transcript.usage == ReportedUsage(3, 2, 0)
+    assert reading.usage == ReportedUsage(3, 2, 0)
 
 
 CALL = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "weather", "arguments": ""}}
@@ -154,9 +156,9 @@ def test_arguments_cut_anywhere_come_together(cuts: list[int]) -> None:
     text = '{"city": "北京"}'
     bounds = [0, *sorted(cuts), len(text)]
     pieces = [text[start:end] for start, end in pairwise(bounds)]
-    transcript = said(chunk({"tool_calls": [CALL]}), *call_pieces(*pieces), chunk(finish="tool_calls"))
-    assert transcript.tool_calls == [MERGED]
-    assert transcript.message() == {"role": "assistant", "content": None, "tool_calls": [MERGED]}
+    reading = said(chunk({"tool_calls": [CALL]}), *call_pieces(*pieces), chunk(finish="tool_calls"))
+    assert reading.tool_calls == [MERGED]
+    assert reading.message() == {"role": "assistant", "content": None, "tool_calls": [MERGED]}
 
 
 @given(st.randoms(use_true_random=False))
@@ -234,14 +236,14 @@ def test_calls_that_were_cut_are_no_part_of_the_message(finish: str | None) -> N
     ],
 )
 def test_an_event_that_is_no_chunk_is_counted_and_costs_no_other(data: bytes) -> None:
-    transcript = said(HELLO[1], frame(data), HELLO[2] + DONE)
-    assert transcript.text == "Hello 你😀"
-    assert transcript.unreadable == (1 if data else 0)
+    reading = said(HELLO[1], frame(data), HELLO[2] + DONE)
+    assert reading.text == "Hello 你😀"
+    assert reading.unreadable == (1 if data else 0)
 
 
 def test_an_error_event_is_a_chunk_that_says_nothing() -> None:
-    transcript = said(HELLO[1], frame(b'{"error":{"message":"x"}}'))
-    assert (transcript.text, transcript.chunks, transcript.unreadable) == ("Hel", 1, 0)
+    reading = said(HELLO[1], frame(b'{"error":{"message":"x"}}'))
+    assert (reading.text, reading.chunks, reading.unreadable) == ("Hel", 1, 0)
 
 
 anything = st.recursive(
@@ -259,24 +261,24 @@ deltas = st.dictionaries(st.sampled_from(["content", "refusal", "reasoning", "to
 
 @given(st.lists(st.builds(chunk, deltas | anything, finish=anything, usage=anything), max_size=5))
 def test_no_type_of_any_field_raises(frames: list[bytes]) -> None:
-    for transcript in (said(*frames), Transcript.of_completion(b"".join(frames)[6:])):
-        assert isinstance(transcript.text + transcript.refusal + transcript.reasoning, str)
-        assert transcript.chunks + transcript.unreadable <= len(frames) or not frames
-        json.dumps([transcript.tool_calls, transcript.message()])
+    for reading in (said(*frames), Transcript.of_completion(b"".join(frames)[6:]).read()):
+        assert isinstance(reading.text + reading.refusal + reading.reasoning, str)
+        assert reading.chunks + reading.unreadable <= len(frames) or not frames
+        json.dumps([reading.tool_calls, reading.message()])
 
 
 def test_a_whole_completion() -> None:
     message = {"role": "assistant", "content": "Hi", "refusal": None, "tool_calls": [{**MERGED, "id": i} for i in "ab"]}
     body = {"choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}], "usage": USAGE}
-    transcript = Transcript.of_completion(json.dumps(body, indent=1).encode())
-    assert transcript.text == "Hi"
-    assert transcript.usage == ReportedUsage(3, 2, 0)
-    assert transcript.chunks == 1
-    assert transcript.message() == {k: v for k, v in message.items() if v is not None}
+    reading = Transcript.of_completion(json.dumps(body, indent=1).encode()).read()
+    assert reading.text == "Hi"
+    assert reading.usage == ReportedUsage(3, 2, 0)
+    assert reading.chunks == 1
+    assert reading.message() == {k: v for k, v in message.items() if v is not None}
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"choices":[{"mess', b'{"error":{}}', b"null"])
 def test_a_body_that_is_no_completion_says_nothing(body: bytes) -> None:
-    transcript = Transcript.of_completion(body)
-    assert transcript.message() is None
-    assert (transcript.chunks, transcript.usage) == (0, None)
+    reading = Transcript.of_completion(body).read()
+    assert reading.message() is None
+    assert (reading.chunks, reading.usage) == (0, None)

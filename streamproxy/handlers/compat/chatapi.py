@@ -40,7 +40,7 @@ class ApiHandler(AnsweringHandler):
         exchange = await self.answered(self.order(request, endpoint="/api", policy=feature.daily))
         if exchange is None:
             return
-        said = exchange.transcript
+        said = exchange.said
         self.set_headers(self.answer_headers())
         self.write_json(_message("" if said is None else said.text or said.refusal, ok=True))
 

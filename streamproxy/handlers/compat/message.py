@@ -105,7 +105,7 @@ class MessageHandler(AnsweringHandler):
 
 async def _answer(exchange: Exchange, left: int) -> dict[str, Any]:
     """The upstream's whole object, its choices as those of a text completion."""
-    said = exchange.transcript
+    said = exchange.said
     answer = "" if said is None else said.text or said.refusal
     upstreams = msgspec.json.decode(await exchange.body())
     return {"resmsg": {**upstreams, "choices": [{"text": answer}]}, "num": left, "code": 200}

@@ -56,9 +56,9 @@ class ProChatHandler(ProHandler, AnsweringHandler):
             await self.relay(order)
             return
         exchange = await self.answered(order)
-        if exchange is not None and exchange.transcript is not None:
+        if exchange is not None and exchange.said is not None:
             self.set_headers(self.answer_headers())
-            self.write_json(msgspec.json.encode({"code": 200, "message": DONE, "data": exchange.transcript.text}))
+            self.write_json(msgspec.json.encode({"code": 200, "message": DONE, "data": exchange.said.text}))
 
     def answer_headers(self) -> Mapping[str, str]:
         # How the session is called inside means nothing to the caller, who gave it another name.

@@ -75,10 +75,10 @@ class MessageHandler(SimpleChatHandler, AnsweringHandler):
         request = self._request()
         order = self.order(request, endpoint=self.endpoint, policy=self.simple_chat.policy)
         exchange = await self.answered(replace(order, fit=True))
-        if exchange is None or exchange.transcript is None:
+        if exchange is None or exchange.said is None:
             return
         self.set_headers(self.answer_headers())
-        answer = exchange.transcript.text
+        answer = exchange.said.text
         self.write_json(msgspec.json.encode({"response": answer, "message": answer}))
 
     def _request(self) -> ChatRequest:
@@ -138,9 +138,9 @@ class ReportHandler(SimpleChatHandler, AnsweringHandler):
             return
         order = self.order(request, endpoint="/user/report")
         exchange = await self.answered(replace(order, fit=True, lasting=False))
-        if exchange is not None and exchange.transcript is not None:
+        if exchange is not None and exchange.said is not None:
             self.set_headers(self.answer_headers())
-            self._write(exchange.transcript.text)
+            self._write(exchange.said.text)
 
     def _write(self, report: str) -> None:
         self.set_header(UNTRUSTED, 'message; type="text/markdown"')
