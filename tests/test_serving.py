@@ -535,24 +535,23 @@ async def test_a_drain_in_a_hurry_cuts_nobody_and_says_that_somebody_is_left(sit
 # -- what waits behind a running request ----------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("site", [DirectServer], indirect=True, ids=["direct"])
 @pytest.mark.parametrize("size", [1, 100_000], ids=["a byte", "more than is read"])
 async def test_a_client_that_leaves_is_noticed_whatever_it_sent_before(
-    io_loop: IOLoop, monkeypatch: pytest.MonkeyPatch, size: int
+    site: Site, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     """What is pipelined waits up to a bound; beyond it the socket is not read, and the kernel is asked."""
     monkeypatch.setattr(bounds, "PULSE_SECONDS", 0.05)
-    site = Site(DirectServer)
     _, writer = await asyncio.open_connection("127.0.0.1", site.port)
     writer.write(GET.replace(b"/ ", b"/waiting "))
     await asyncio.wait_for(site.seen.began.wait(), PATIENCE)
     writer.write(b"G" * size)
     (connection,) = site.server.occupancy.all  # type: ignore[union-attr]
-    await until(lambda: len(connection._unread) >= min(size, bounds.MAX_UNREAD), "what was sent is read")
+    await until(lambda: len(connection.unread) >= min(size, bounds.MAX_UNREAD), "what was sent is read")
     assert connection._paused == (size > bounds.MAX_UNREAD)
     assert not site.seen.left.is_set()
     writer.transport.abort()
     await asyncio.wait_for(site.seen.left.wait(), PATIENCE)
-    await site.close()
 
 
 async def test_behind_a_large_body_of_waiting_requests_reading_goes_on(site: Site) -> None:
