@@ -48,35 +48,33 @@ def _limit(what: str, found: float | None, must: float | None, aim: float | None
 def verdicts(results: Results) -> list[Verdict]:
     """Every goal, in the order of the issue that set them."""
 
-    def ratio(workload: str, peer: str, value: Callable[[Row], float], own_workload: str = "") -> float | None:
+    def cpu(workload: str, peer: str, own_workload: str = "") -> float | None:
         own, other = results.row(own_workload or workload, OURS), results.row(workload, peer)
-        return value(own) / value(other) if own and other and value(other) else None
+        return own.times(other) if own and other else None
+
+    def ages(workload: str, peer: str) -> float | None:
+        own, other = results.row(workload, OURS), results.row(workload, peer)
+        return own.age_p99_ms / other.age_p99_ms if own and other and other.age_p99_ms else None
 
     def own(workload: str, value: Callable[[Row], float]) -> float | None:
         found = results.row(workload, OURS)
         return value(found) if found else None
 
-    def event(row: Row) -> float:
-        return row.cpu_us_an_event
-
-    def request(row: Row) -> float:
-        return row.cpu_us_a_request
-
     return [
         _limit("streamproxy: measurements with errors", float(len(results.own_errors())), 0, None, "{:.0f}"),
-        _limit("W3: CPU an event, against nginx", ratio("W3", NGINX, event), 2.0, 1.3, "{:.2f} ×"),
+        _limit("W3: CPU an event, against nginx", cpu("W3", NGINX), 2.0, 1.3, "{:.2f} ×"),
         _limit("W3: added latency, p99", own("W3", lambda r: r.age_p99_ms), 10, None, "{:.1f} ms"),
-        _limit("W3: added latency p99, against nginx", ratio("W3", NGINX, lambda r: r.age_p99_ms), None, 2, "{:.1f} ×"),
-        _limit("W2: CPU an event", own("W2", event), 2.0, 0.8, "{:.2f} µs"),
-        _limit("W1: CPU a request, against bare Starlette", ratio("W1", BARE, request), 1.6, 0.6, "{:.2f} ×"),
-        _limit("W1: CPU a request, against LiteLLM", ratio("W1", "LiteLLM", request), 1 / 80, None, "{:.4f} ×"),
-        _limit("W1: CPU a request, against Portkey", ratio("W1", "Portkey", request), 1 / 4, None, "{:.2f} ×"),
-        _limit("W5: CPU a request, against LiteLLM", ratio("W5", "LiteLLM", request), 1 / 25, None, "{:.3f} ×"),
-        _limit("W5: CPU a request, against bare Starlette", ratio("W5", BARE, request), None, 1, "{:.2f} ×"),
+        _limit("W3: added latency p99, against nginx", ages("W3", NGINX), None, 2, "{:.1f} ×"),
+        _limit("W2: CPU an event", own("W2", lambda r: r.cpu_us_an_event), 2.0, 0.8, "{:.2f} µs"),
+        _limit("W1: CPU a request, against bare Starlette", cpu("W1", BARE), 1.6, 0.6, "{:.2f} ×"),
+        _limit("W1: CPU a request, against LiteLLM", cpu("W1", "LiteLLM"), 1 / 80, None, "{:.4f} ×"),
+        _limit("W1: CPU a request, against Portkey", cpu("W1", "Portkey"), 1 / 4, None, "{:.2f} ×"),
+        _limit("W5: CPU a request, against LiteLLM", cpu("W5", "LiteLLM"), 1 / 25, None, "{:.3f} ×"),
+        _limit("W5: CPU a request, against bare Starlette", cpu("W5", BARE), None, 1, "{:.2f} ×"),
         _limit("first event at 100 requests/s, p99", own("first event", lambda r: r.first_p99_ms), 20, 5, "{:.1f} ms"),
         *_memory(results),
         *_leaving(results),
-        _limit("resumable instead of plain, W3", ratio("W3", OURS, event, "W3 resumable"), 1.6, 1.2, "{:.2f} ×"),
+        _limit("resumable instead of plain, W3", cpu("W3", OURS, "W3 resumable"), 1.6, 1.2, "{:.2f} ×"),
         _scaling(results),
     ]
 
@@ -97,7 +95,8 @@ def _leaving(results: Results) -> Iterator[Verdict]:
 def _scaling(results: Results) -> Verdict:
     """Two workers do twice the work of one if a request costs them the same CPU."""
     one, two = results.row("W1", ONE_BESIDE), results.row("W1", TWO)
-    found = 2 * one.cpu_us_a_request / two.cpu_us_a_request if one and two else None
+    times = two.times(one) if one and two else None
+    found = 2 / times if times else None
     met = found >= 1.7 if found is not None else None
     text = f"{found:.2f} ×" if found is not None else "not measured"
     return Verdict("two workers instead of one, W1 by CPU a request", "≥ 1.70 ×", "", text, met, None)

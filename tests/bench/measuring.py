@@ -73,8 +73,8 @@ def measure(load: Path, target: Target, workload: Workload) -> Measurement:
 class Row:
     """Medians of one workload against one target; *answered*, *errors* and *unfinished* are of all rounds.
 
-    CPU in microseconds (0 when nothing was answered), latencies in milliseconds, memory in MiB, *busy* as a share of
-    one core.
+    CPU in microseconds (0 when nothing was answered), *rounds_us* an event in each round; latencies in milliseconds,
+    memory in MiB, *busy* as a share of one core.
     """
 
     workload: str
@@ -97,6 +97,18 @@ class Row:
     errors: int
     first_error: str
     unfinished: int
+    rounds_us: tuple[float, ...] = ()
+
+    def times(self, other: Row) -> float | None:
+        """How many times as much CPU an event costs as at *other*: the median of what each round says.
+
+        Why not the medians' quotient: the machine is slower in one minute than in another by half, and in a round both
+        were measured within seconds. None where nothing was answered.
+        """
+        pairs = list(zip(self.rounds_us, other.rounds_us, strict=True)) if self.workload == other.workload else []
+        pairs = pairs or [(self.cpu_us_an_event, other.cpu_us_an_event)]
+        quotients = [own / others for own, others in pairs if others]
+        return median(quotients) if quotients else None
 
 
 def row(workload: Workload, target: Target, found: Sequence[Measurement]) -> Row:
@@ -134,4 +146,5 @@ def row(workload: Workload, target: Target, found: Sequence[Measurement]) -> Row
         errors=sum(m.errors for m in found),
         first_error=next((m.first_error for m in found if m.first_error), ""),
         unfinished=sum(m.unfinished for m in found) if workload.drain else 0,
+        rounds_us=tuple(round(share(own(m), m.events), 3) for m in found),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
+from statistics import mode
 from textwrap import fill
 
 from tests.bench.goals import NGINX, OURS, Verdict, verdicts
@@ -164,6 +165,9 @@ def _circumstances(results: Results) -> str:
     return table(("", ""), rows, left=2)
 
 
+_RATIOS = """ The goals' ratios are those of the
+  median round: the machine is slower in one minute than in another, and in a round all are measured within seconds.
+  Two workers and the one beside them, whose core mock and load share by chance, have three times as many rounds."""
 _PAGE = """# Benchmarks
 
 *Written by `{command}`; the figures are in [benchmarks.json](benchmarks.json).*
@@ -200,7 +204,7 @@ Each has one event a second; resident memory of the process tree, before the fir
 {curve}{profiles}{agreement}## How to read it
 
 - **CPU** is the scheduler's time of the proxy's process tree within the measured seconds, divided by what was answered
-  in them. Redis runs on the other core; its CPU is a column of its own.
+  in them. Redis runs on the other core; its CPU is a column of its own.{ratios}
 - **busy** is the share of one core that the proxy used. Near 100 % the rate is the proxy's limit, and ages are the
   length of a queue.
 - **age** is what lies between the making of an event in the mock and its reading in the load generator: the proxy and
@@ -225,13 +229,14 @@ def page(results: Results) -> str:
     load = _load(results)
     limited = [row for row in results.rows if row.busy > SATURATED and "worker" not in row.target]
     names = ", ".join(f"{row.workload} {row.target}" for row in limited)
-    rounds = max((row.rounds for row in results.rows), default=0)
+    rounds = mode(row.rounds for row in results.rows) if results.rows else 0
     return _PAGE.format(
         command=results.circumstances["command"],
         disturbed=_DISTURBED.format(load=load) if load >= _QUIET_LOAD else "",
         goals=goals(results),
         wrong="".join(f"- {_one_line(text)}\n" for text in results.own_errors()) + "\n" if results.own_errors() else "",
         circumstances=_circumstances(results),
+        ratios=_RATIOS if any(row.rounds_us for row in results.rows) else "",
         rounds=f"Medians of {rounds} rounds." if rounds > 1 else "One round.",
         saturated="\n\n" + fill(f"The proxy's core was the limit in: {names}.", 118) if names else "",
         workloads=workloads(results),
@@ -255,7 +260,7 @@ the innermost function of streamproxy for whom it ran. The thread that writes us
 them (`make profile` names it); its time is in the CPU above.
 
 A request (W1, W5) has no peak that could be taken off: it is many steps (bearer, limits and session, budget, the
-upstream's request, settlement, ledger, log line, metrics), each of a few percent at most: some 530 calls of Python
+upstream's request, settlement, ledger, log line, metrics), each of a few percent at most: some 550 calls of Python
 and C together, which `make calls` lists. An event of a paced stream (W3) comes alone: what the kernel and the loop do
 for one read and one write is done for each, and the data of its stream are in no near cache. The new requests are in
 its price, too: a stream lasts five seconds, so that a hundred of them begin and end in each second, among so much else

@@ -27,6 +27,15 @@ def test_a_ratio_is_held_against_must_and_aim(cpu: float, met: bool, aimed: bool
     assert (found.met, found.aimed) == (met, aimed)
 
 
+def test_a_ratio_is_that_of_the_median_round() -> None:
+    """A machine that is twice as slow in one round is so for both."""
+    rows = [
+        replace(ROW, cpu_us_an_event=10, rounds_us=(10, 24, 9)),
+        replace(ROW, target="streamproxy", cpu_us_an_event=22, rounds_us=(19, 48, 22)),
+    ]
+    assert verdict(Results({}, rows=rows), "W3: CPU an event, against nginx").found_text == "2.00 ×"
+
+
 def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
     """Without LiteLLM there is no verdict about it."""
     found = verdict(Results({}, rows=[ROW]), "W1: CPU a request, against LiteLLM")
@@ -37,7 +46,8 @@ def test_two_workers_are_judged_by_what_a_request_costs() -> None:
     """Twice the processes do twice the work when each request costs as much as before."""
     one = replace(ROW, workload="W1", target=ONE_BESIDE, cpu_us_a_request=100)
     two = replace(one, target=TWO, cpu_us_a_request=125)
-    found = verdict(Results({}, rows=[one, two]), "two workers instead of one, W1 by CPU a request")
+    rows = [replace(one, cpu_us_an_event=5), replace(two, cpu_us_an_event=6.25)]
+    found = verdict(Results({}, rows=rows), "two workers instead of one, W1 by CPU a request")
     assert (found.found_text, found.met) == ("1.60 ×", False)
 
 

@@ -25,9 +25,8 @@ def test_both_are_measured_and_the_other_is_the_other(tmp_path: Path) -> None:
     with (package / "__init__.py").open("a") as source:
         source.write(f"\nopen({str(mark)!r}, 'w').close()\n")
     command = [sys.executable, "-m", "tests.bench.pairing", tmp_path, "--only", "W1", "--rounds", "1"]
-    done = subprocess.run(
-        [*command, "--window", "0.1"], cwd=ROOT, capture_output=True, text=True, timeout=LONGEST_SECONDS, check=False
-    )
+    # Its whole three seconds: among other tests both may stand still for some tenths of one.
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LONGEST_SECONDS, check=False)
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     assert re.search(r"^W1: this tree costs \d\.\d{3} times the other$", done.stdout, re.MULTILINE)
     assert mark.exists()
