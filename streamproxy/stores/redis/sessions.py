@@ -68,9 +68,11 @@ class RedisSessions:
             while True:
                 call = self.entering(ref, turn_id, place)
                 # Mostly a turn is inside at once. While it is not, what was said is not asked for again and again.
-                first = place is NO_PLACE
-                step = self._link.run_and_read(call, self.reading(ref)) if first else self._again(call, ref)
-                found = await self.place(ref, *await self._link.through(step))
+                if place is NO_PLACE:
+                    step = self._link.run_and_read(call, self.reading(ref))
+                    found = await self.place(ref, *await self._link.through(step))
+                else:
+                    found = await self.place_unread(ref, await self._link.through(self._link.run(*call)))
                 if isinstance(found, Context):
                     return found
                 left = deadline - loop.time()
@@ -82,10 +84,6 @@ class RedisSessions:
         except BaseException:
             await asyncio.shield(self._withdraw(ref, turn_id))
             raise
-
-    async def _again(self, call: Call, ref: SessionRef) -> tuple[Sequence[Any], Sequence[bytes]]:
-        answer = await self._link.run(*call)
-        return answer, await self._link.command(*self.reading(ref)) if answer[0] == _INSIDE else ()
 
     def entering(self, ref: SessionRef, turn_id: str, place: Queued = NO_PLACE) -> Call:
         """The question whether this turn may enter; ``place`` reads its answer and that of ``reading``."""
@@ -103,6 +101,12 @@ class RedisSessions:
             # A turn whose lease had run out may have been added, or the session dropped, between the two answers.
             return _context(answer, said) or await self.read(ref) or EMPTY
         return NO_PLACE if answer[0] == _FULL else Queued(answer[1])
+
+    async def place_unread(self, ref: SessionRef, answer: Sequence[Any]) -> Place:
+        """As ``place``, where what was said was not read with the answer: now it is, if the turn is inside."""
+        return await self.place(
+            ref, answer, await self._link.command(*self.reading(ref)) if answer[0] == _INSIDE else ()
+        )
 
     async def _withdraw(self, ref: SessionRef, turn_id: str) -> None:
         with contextlib.suppress(StoreUnavailableError):

@@ -17,6 +17,9 @@ from streamproxy.stores.redis.limits import RedisLimits
 from streamproxy.stores.redis.scripts import chained
 from streamproxy.stores.redis.sessions import RedisSessions
 
+# Forgotten, somebody is read one context too many.
+MOST_REFUSED = 10_000
+
 
 class RedisTurnstile:
     """Fills ``domain.ports.Turnstile``."""
@@ -25,6 +28,8 @@ class RedisTurnstile:
         self._link = link
         self._limits = limits
         self._sessions = sessions
+        # Whoever was refused last. One who asks all the same, again and again, is not read a context for nothing.
+        self._refused: set[str] = set()
         # As many as the heads of the second scripts list.
         self._enter = chained("reserve", "enter_session", keys=5, args=6)
         self._leave = chained("settle", "append_turn", keys=5, args=9)
@@ -38,12 +43,27 @@ class RedisTurnstile:
             _, keys, args = self._limits.reserving(ask, plan)
             _, own_keys, own_args = self._sessions.entering(ref, turn_id)
             call = self._enter, (*keys, *own_keys), (*args, *own_args)
-            (admitted, *inside), said = await self._link.through(
-                self._link.run_and_read(call, self._sessions.reading(ref))
-            )
+            if ask.scope in self._refused:
+                admitted, *inside = await self._link.through(self._link.run(*call))
+                said = None
+            else:
+                step = self._link.run_and_read(call, self._sessions.reading(ref))
+                (admitted, *inside), said = await self._link.through(step)
             decision = self._limits.decision(ask, plan, admitted)
-            if decision is not None:
-                return decision, await self._sessions.place(ref, inside[0], said) if inside else NO_PLACE
+            if decision is None:
+                continue
+            if not inside:
+                self._note_refused(ask.scope)
+                return decision, NO_PLACE
+            self._refused.discard(ask.scope)
+            if said is None:
+                return decision, await self._sessions.place_unread(ref, inside[0])
+            return decision, await self._sessions.place(ref, inside[0], said)
+
+    def _note_refused(self, scope: str) -> None:
+        if len(self._refused) >= MOST_REFUSED:
+            self._refused.clear()
+        self._refused.add(scope)
 
     def leave(
         self, reservation: Reservation, tokens: int, ref: SessionRef, turn: Turn, system: Message | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
@@ -11,7 +12,7 @@ import pytest
 from streamproxy.domain.limits import Ask, DayQuota, LimitPolicy, Window
 from streamproxy.domain.sessions import EMPTY, NO_PLACE, Context, Queued, SessionRef, Turn
 from streamproxy.stores.redis import lock_key, queue_keys
-from streamproxy.stores.redis.connect import RedisLink
+from streamproxy.stores.redis.connect import Argument, RedisLink
 from streamproxy.stores.redis.limits import RedisLimits
 from streamproxy.stores.redis.sessions import RedisSessions
 from streamproxy.stores.redis.turnstile import RedisTurnstile
@@ -70,6 +71,38 @@ async def test_who_is_refused_does_not_queue(stores: Stores, clocked: ClockedLin
     assert (decision.reservation, decision.refused_by, place) == (None, "requests", NO_PLACE)
     assert await clocked.command("ZCARD", queue_keys(ref)[0]) == 0
     assert await clocked.command("HGET", lock_key(ref), "turn") == b"t1"
+
+
+class CountingLink(ClockedLink):
+    """It counts how often a context was read."""
+
+    read = 0
+
+    async def command(self, *args: Argument) -> Any:
+        self.read += args[0] == "LRANGE"
+        return await super().command(*args)
+
+
+async def test_who_asks_on_after_a_refusal_is_read_no_context_until_inside(link: RedisLink, ref: SessionRef) -> None:
+    """Else whoever is over the limits, in a loop, has Redis send a whole conversation each time."""
+    counting = CountingLink(link)
+    stores = Stores(counting)
+    await stores.sessions.append(ref, said("t0"), SYSTEM)
+    for name in ("t1", "t2"):
+        await stores.turnstile.enter(ask(ref.principal_id), ref, name)
+        await stores.sessions.leave(ref, name)
+    counting.read = 0
+    for name in ("t3", "t4", "t5"):
+        decision, place = await stores.turnstile.enter(ask(ref.principal_id), ref, name)
+        assert (decision.reservation, place) == (None, NO_PLACE)
+    # The first could not know.
+    assert counting.read == 1
+    counting.advance(61)
+    for count, name in ((2, "t6"), (3, "t7")):
+        _, place = await stores.turnstile.enter(ask(ref.principal_id), ref, name)
+        assert isinstance(place, Context)
+        assert (place.turns, counting.read) == ((said("t0"),), count)
+        await stores.sessions.leave(ref, name)
 
 
 async def test_a_busy_session_is_queued_for(stores: Stores, ref: SessionRef) -> None:
