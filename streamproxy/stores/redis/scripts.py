@@ -67,7 +67,7 @@ def chained(first: str, second: str, *, keys: int, args: int) -> Script:
     Asked with the keys and arguments of the first and then those of the second, which takes *keys* and *args* of them.
     A script that can refuse answers a list, which begins with 1 where it did not. The answer is a list of both's.
     """
-    sources = [load_script(name).source.replace(_CLOCK, "") for name in (first, second)]
-    return Script.of(
-        f"{first}+{second}", _CHAIN.format(clock=_CLOCK, first=sources[0], second=sources[1], keys=keys, args=args)
-    )
+    sources = [load_script(name).source for name in (first, second)]
+    clock = _CLOCK if any(_CLOCK in source for source in sources) else ""
+    own = [source.replace(_CLOCK, "") for source in sources]
+    return Script.of(f"{first}+{second}", _CHAIN.format(clock=clock, first=own[0], second=own[1], keys=keys, args=args))

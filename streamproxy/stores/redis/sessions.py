@@ -88,7 +88,7 @@ class RedisSessions:
     def entering(self, ref: SessionRef, turn_id: str, place: Queued = NO_PLACE) -> Call:
         """The question whether this turn may enter; ``place`` reads its answer and that of ``reading``."""
         args = (turn_id, place.arrival, self._lease, PATIENCE, MAX_WAITING, IDLE_MILLISECONDS)
-        return self._enter, turn_keys(ref), args
+        return self._enter, turn_keys(ref)[:-1], args
 
     @staticmethod
     def reading(ref: SessionRef) -> tuple[Argument, ...]:

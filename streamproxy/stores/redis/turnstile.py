@@ -31,7 +31,7 @@ class RedisTurnstile:
         # Whoever was refused last. One who asks all the same, again and again, is not read a context for nothing.
         self._refused: set[str] = set()
         # As many as the heads of the second scripts list.
-        self._enter = chained("reserve", "enter_session", keys=5, args=6)
+        self._enter = chained("reserve", "enter_session", keys=4, args=6)
         self._leave = chained("settle", "append_turn", keys=5, args=9)
 
     async def enter(self, ask: Ask, ref: SessionRef, turn_id: str) -> tuple[Decision, Place]:

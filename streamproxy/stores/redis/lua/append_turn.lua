@@ -8,6 +8,8 @@
 --       9 how long to keep the lock's memory
 -- A turn whose lease ran out is added all the same: what was said is kept.
 
+-- Here stands ending.lua.
+
 local turn = ARGV[1]
 local held = redis.call('HMGET', KEYS[1], 'turns', 'messages', 'tokens', 'unsized', 'lines')
 local turns, messages = tonumber(held[1] or 0), tonumber(held[2] or 0)
@@ -49,12 +51,5 @@ end
 redis.call('PEXPIRE', KEYS[1], ARGV[8])
 redis.call('PEXPIRE', KEYS[2], ARGV[8])
 
--- From here on as in leave_session.lua.
-redis.call('ZREM', KEYS[4], turn)
-redis.call('HDEL', KEYS[5], turn)
-if redis.call('HGET', KEYS[3], 'turn') == turn then
-    redis.call('HDEL', KEYS[3], 'turn', 'until')
-end
-redis.call('HSET', KEYS[3], 'ended', turn)
-redis.call('PEXPIRE', KEYS[3], ARGV[9])
+ending(KEYS[3], KEYS[4], KEYS[5], turn, ARGV[9])
 return 1

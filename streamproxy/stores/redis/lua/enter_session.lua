@@ -2,7 +2,7 @@
 --
 -- Lets a turn into its session if it is the first in the queue and nobody is inside; else keeps its place.
 --
--- KEYS  1 lock · 2 queue · 3 waiting · 4 content · 5 said
+-- KEYS  1 lock · 2 queue · 3 waiting · 4 content
 -- ARGV  1 turn id · 2 arrival as told before (0: new) · 3 lease of the lock · 4 patience: a waiter silent for
 --       longer is skipped · 5 most waiters · 6 milliseconds to keep a queue nobody asks about
 --
@@ -27,16 +27,18 @@ local function dead(waiter)
     return tonumber(redis.call('HGET', KEYS[3], waiter) or 0) < now
 end
 
-local inside = redis.call('HMGET', KEYS[1], 'turn', 'until')
-local holder = inside[1]
-if holder and holder ~= turn and tonumber(inside[2]) <= now then
+local lock = redis.call('HMGET', KEYS[1], 'turn', 'until')
+local holder = lock[1]
+if holder == '' or (holder and holder ~= turn and tonumber(lock[2]) <= now) then
     holder = false
 end
+local waiters = holder == turn and 0 or redis.call('ZCARD', KEYS[2])
 
-if holder ~= turn then
+-- Nearly always nobody is inside and nobody waits: then there is no queue to go through.
+if waiters > 0 or (holder and holder ~= turn) then
     local arrival = redis.call('ZSCORE', KEYS[2], turn)
     if not arrival then
-        if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[5]) then
+        if waiters >= tonumber(ARGV[5]) then
             for _, waiter in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
                 if dead(waiter) then
                     skip(waiter)
@@ -69,7 +71,6 @@ if holder ~= turn then
     skip(turn)
 end
 
-redis.call('HSET', KEYS[1], 'turn', turn, 'until', digits(now + tonumber(ARGV[3])))
-redis.call('HDEL', KEYS[1], 'ended')
+redis.call('HSET', KEYS[1], 'turn', turn, 'until', digits(now + tonumber(ARGV[3])), 'ended', '')
 redis.call('PEXPIRE', KEYS[1], ARGV[6])
-return context(KEYS[4], KEYS[5], now)
+return context(KEYS[4], now)

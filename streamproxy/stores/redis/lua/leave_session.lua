@@ -5,14 +5,7 @@
 -- KEYS  1 lock · 2 queue · 3 waiting
 -- ARGV  1 turn id · 2 how long to keep the lock's memory
 
-local turn = ARGV[1]
+-- Here stands ending.lua.
 
-redis.call('ZREM', KEYS[2], turn)
-redis.call('HDEL', KEYS[3], turn)
-if redis.call('HGET', KEYS[1], 'turn') == turn then
-    redis.call('HDEL', KEYS[1], 'turn', 'until')
-end
--- A renewal that is still on its way must not bring this turn back.
-redis.call('HSET', KEYS[1], 'ended', turn)
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
+ending(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2])
 return 1

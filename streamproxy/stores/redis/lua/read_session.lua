@@ -9,6 +9,10 @@
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
-local answer = context(KEYS[1], KEYS[2], now)
-answer[7] = answer[3] > 0 and redis.call('LRANGE', KEYS[2], 0, -1) or {}
+local answer = context(KEYS[1], now)
+local said = redis.call('LRANGE', KEYS[2], 0, -1)
+if #said ~= answer[3] then
+    answer[3], answer[4], answer[5], said = 0, '', 0, {}
+end
+answer[7] = said
 return answer

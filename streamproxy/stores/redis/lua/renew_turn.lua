@@ -9,7 +9,8 @@ local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local lock = redis.call('HMGET', KEYS[1], 'turn', 'ended')
 
-if lock[2] == ARGV[1] or (lock[1] and lock[1] ~= ARGV[1]) then
+local holder = lock[1] ~= '' and lock[1]
+if lock[2] == ARGV[1] or (holder and holder ~= ARGV[1]) then
     return 0
 end
 redis.call('HSET', KEYS[1], 'turn', ARGV[1], 'until', string.format('%.0f', now + tonumber(ARGV[2])))

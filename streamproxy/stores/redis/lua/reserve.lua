@@ -59,7 +59,9 @@ look['ring'] = function(key, count, window)
     end
     return inside, wait, reset, function()
         redis.call('LPUSH', key, digits(at))
-        redis.call('LTRIM', key, 0, inside)
+        if inside < length then
+            redis.call('LTRIM', key, 0, inside)
+        end
         redis.call('PEXPIRE', key, milliseconds(at + window - now) + 1000)
         return digits(at), at + window - now
     end
@@ -144,8 +146,11 @@ local stamps = known and (string.match(known, '^held (.*)$') or string.match(kno
 local repeated = stamps and true or false
 
 local refusing, longest = 0, 0
-if places > 0 and redis.call('ZCOUNT', KEYS[2], '(' .. digits(now), '+inf') >= places then
-    longest = 1000000
+if places > 0 then
+    redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', digits(now))
+    if redis.call('ZCARD', KEYS[2]) >= places then
+        longest = 1000000
+    end
 end
 local limits = {}
 for n = 1, #KEYS - 2 do
@@ -170,7 +175,6 @@ if not repeated and longest == 0 then
     stamps = table.concat(taken, ' ')
     redis.call('SET', KEYS[1], 'held ' .. stamps, 'PX', ARGV[5])
     if places > 0 then
-        redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', digits(now))
         redis.call('ZADD', KEYS[2], digits(now + tonumber(ARGV[4])), ARGV[1])
         redis.call('PEXPIRE', KEYS[2], milliseconds(tonumber(ARGV[4])) + 1000)
     end
