@@ -99,16 +99,15 @@ class Row:
     unfinished: int
     rounds_us: tuple[float, ...] = ()
 
-    def times(self, other: Row) -> float | None:
-        """How many times as much CPU an event costs as at *other*: the median of what each round says.
+    def times(self, other: Row) -> list[float]:
+        """How many times as much CPU an event costs as at *other*, in each round; one of all where they are not known.
 
-        Why not the medians' quotient: the machine is slower in one minute than in another by half, and in a round both
-        were measured within seconds. None where nothing was answered.
+        Why not only the medians' quotient: the machine is slower in one minute than in another by half, and in a round
+        both were measured within seconds. Rounds in which *other* answered nothing are left out.
         """
         pairs = list(zip(self.rounds_us, other.rounds_us, strict=True)) if self.workload == other.workload else []
         pairs = pairs or [(self.cpu_us_an_event, other.cpu_us_an_event)]
-        quotients = [own / others for own, others in pairs if others]
-        return median(quotients) if quotients else None
+        return [own / others for own, others in pairs if others]
 
 
 def row(workload: Workload, target: Target, found: Sequence[Measurement]) -> Row:

@@ -68,11 +68,15 @@ def workloads(results: Results) -> str:
 def goals(results: Results) -> str:
     """Every goal and whether it is met."""
     words = {True: "met", False: "**not met**", None: ""}
+    found = verdicts(results)
+    in_rounds = any(v.rounds_text for v in found)
 
     def cells(v: Verdict) -> tuple[str, ...]:
-        return v.what, v.must_text, v.aim_text, v.found_text, words[v.met], words[v.aimed]
+        rounds = (v.rounds_text,) if in_rounds else ()
+        return v.what, v.must_text, v.aim_text, v.found_text, *rounds, words[v.met], words[v.aimed]
 
-    return table(("", "must", "aim", "found", "must", "aim"), map(cells, verdicts(results)))
+    rounds = ("rounds",) if in_rounds else ()
+    return table(("", "must", "aim", "found", *rounds, "must", "aim"), map(cells, found))
 
 
 def memory(results: Results) -> str:
