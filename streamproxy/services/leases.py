@@ -1,7 +1,7 @@
 """Keeps alive what running streams hold in Redis: their places in the limits and in their sessions.
 
 Both are leases, so that a killed worker frees them within seconds; a living one renews all of its own
-in two calls every ``RENEW_SECONDS``.
+every ``RENEW_SECONDS``, a few at a time.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -21,6 +22,9 @@ from streamproxy.services.admission import Admission
 log = logging.getLogger(__name__)
 
 RENEW_SECONDS = 2.0
+# Renewed in one round trip each. Of a thousand streams at once, all events would wait until a thousand commands were
+# written, and then Redis would answer nobody until it had carried them out.
+RENEWED_AT_ONCE = 32
 # Sessions whose newest turns wait in this worker for Redis to come back.
 MOST_UNSAID = 1000
 # Of each, the newest. A context of more is cut anyway.
@@ -95,11 +99,10 @@ class LeaseKeeper:
 
         What runs comes before what was missed: leases run out in seconds, and what was missed may be much.
         """
+        running = list(self._held)
         try:
-            if places := [reservation for reservation, _ in self._held.values() if reservation is not None]:
-                await self._admission.renew(places)
-            if turns := [(ref, stream_id) for stream_id, (_, ref) in self._held.items() if ref is not None]:
-                await self._sessions.renew(turns)
+            for start in range(0, len(running), RENEWED_AT_ONCE):
+                await self._renew(running[start : start + RENEWED_AT_ONCE])
         except StoreUnavailableError:
             log.debug("leases not renewed: Redis is away")
             return
@@ -108,6 +111,20 @@ class LeaseKeeper:
             if monotonic() - began > RENEW_SECONDS / 2:
                 return
             await self.catch_up(session)
+
+    async def _renew(self, running: Sequence[str]) -> None:
+        """Renew what these streams still hold: some have ended while others were renewed."""
+        places, _ = self._holdings(running)
+        if places:
+            await self._admission.renew(places)
+        _, turns = self._holdings(running)
+        if turns:
+            await self._sessions.renew(turns)
+
+    def _holdings(self, running: Sequence[str]) -> tuple[list[Reservation], list[tuple[SessionRef, str]]]:
+        held = [(each, *self._held[each]) for each in running if each in self._held]
+        places = [reservation for _, reservation, _ in held if reservation is not None]
+        return places, [(ref, each) for each, _, ref in held if ref is not None]
 
     async def keep(self) -> None:
         """Run until cancelled."""

@@ -13,7 +13,7 @@ from tornado.ioloop import IOLoop
 from streamproxy.domain.limits import Ask, LimitPolicy, Reservation
 from streamproxy.domain.sessions import SessionRef, Turn
 from streamproxy.services.admission import Admission, OnRedisDown
-from streamproxy.services.leases import MOST_UNSAID_TURNS, LeaseKeeper
+from streamproxy.services.leases import MOST_UNSAID_TURNS, RENEWED_AT_ONCE, LeaseKeeper
 from streamproxy.stores.redis.connect import RedisLink, open_redis
 from streamproxy.stores.redis.limits import RedisLimits
 from streamproxy.stores.redis.sessions import RedisSessions
@@ -117,3 +117,25 @@ async def test_what_a_stream_holds_is_renewed_until_it_is_released() -> None:
         keeper.release(f"st_{n}")
     await keeper.renew()
     assert (len(places.asked), len(turns.asked)) == (1, 1)
+
+
+async def test_many_streams_are_renewed_a_few_at_a_time_and_none_that_has_ended() -> None:
+    """Meanwhile others are served; whoever ends meanwhile is not brought back."""
+    count = 3 * RENEWED_AT_ONCE
+
+    class Ending(Renewals):
+        async def renew(self, held: Sequence[Any]) -> None:
+            """One of this round trip's has ended before its turn is renewed, another before all of its own is."""
+            await super().renew(held)
+            keeper.release("st_1")
+            keeper.release(f"st_{count - 1}")
+
+    places, turns = Ending(), Renewals()
+    keeper = LeaseKeeper(places, turns, rebuild=False)  # type: ignore[arg-type]
+    for n in range(count):
+        keeper.hold_turn(f"st_{n}", SESSION, Reservation(Ask("u_1", f"st_{n}", LimitPolicy(streams=count))))
+    await keeper.renew()
+    assert [len(held) for held in places.asked] == [RENEWED_AT_ONCE, RENEWED_AT_ONCE, RENEWED_AT_ONCE - 1]
+    left = [(SESSION, f"st_{n}") for n in range(count - 1) if n != 1]
+    assert [turn for held in turns.asked for turn in held] == left
+    assert max(map(len, turns.asked)) <= RENEWED_AT_ONCE
