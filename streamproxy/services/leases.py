@@ -99,12 +99,16 @@ class LeaseKeeper:
 
         What runs comes before what was missed: leases run out in seconds, and what was missed may be much.
         """
-        running = list(self._held)
-        try:
-            for start in range(0, len(running), RENEWED_AT_ONCE):
-                await self._renew(running[start : start + RENEWED_AT_ONCE])
-        except StoreUnavailableError:
-            log.debug("leases not renewed: Redis is away")
+        running, late = list(self._held), 0
+        for start in range(0, len(running), RENEWED_AT_ONCE):
+            some = running[start : start + RENEWED_AT_ONCE]
+            try:
+                await self._renew(some)
+            except StoreUnavailableError:
+                # Of a cluster, a part may be away. Where all is, the others are told so at once.
+                late += len(some)
+        if late:
+            log.debug("leases of %d streams not renewed: Redis is away", late)
             return
         began = monotonic()
         for session in list(self.unsaid):

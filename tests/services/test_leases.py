@@ -12,6 +12,7 @@ from tornado.ioloop import IOLoop
 
 from streamproxy.domain.limits import Ask, LimitPolicy, Reservation
 from streamproxy.domain.sessions import SessionRef, Turn
+from streamproxy.errors import StoreUnavailableError
 from streamproxy.services.admission import Admission, OnRedisDown
 from streamproxy.services.leases import MOST_UNSAID_TURNS, RENEWED_AT_ONCE, LeaseKeeper
 from streamproxy.stores.redis.connect import RedisLink, open_redis
@@ -139,3 +140,21 @@ async def test_many_streams_are_renewed_a_few_at_a_time_and_none_that_has_ended(
     left = [(SESSION, f"st_{n}") for n in range(count - 1) if n != 1]
     assert [turn for held in turns.asked for turn in held] == left
     assert max(map(len, turns.asked)) <= RENEWED_AT_ONCE
+
+
+async def test_those_that_cannot_be_renewed_do_not_keep_others_from_it() -> None:
+    """A part of a cluster is away."""
+
+    class Away(Renewals):
+        async def renew(self, held: Sequence[Any]) -> None:
+            if not self.asked:
+                self.asked.append(())
+                raise StoreUnavailableError("A part of the shared store is away.", retry_after=1)
+            await super().renew(held)
+
+    turns = Away()
+    keeper = LeaseKeeper(Renewals(), turns, rebuild=False)  # type: ignore[arg-type]
+    for n in range(2 * RENEWED_AT_ONCE):
+        keeper.hold_turn(f"st_{n}", SESSION, None)
+    await keeper.renew()
+    assert turns.asked == [(), [(SESSION, f"st_{n}") for n in range(RENEWED_AT_ONCE, 2 * RENEWED_AT_ONCE)]]

@@ -146,11 +146,8 @@ local stamps = known and (string.match(known, '^held (.*)$') or string.match(kno
 local repeated = stamps and true or false
 
 local refusing, longest = 0, 0
-if places > 0 then
-    redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', digits(now))
-    if redis.call('ZCARD', KEYS[2]) >= places then
-        longest = 1000000
-    end
+if places > 0 and redis.call('ZCOUNT', KEYS[2], '(' .. digits(now), '+inf') >= places then
+    longest = 1000000
 end
 local limits = {}
 for n = 1, #KEYS - 2 do
@@ -175,6 +172,9 @@ if not repeated and longest == 0 then
     stamps = table.concat(taken, ' ')
     redis.call('SET', KEYS[1], 'held ' .. stamps, 'PX', ARGV[5])
     if places > 0 then
+        -- Not before anything else is written: a Redis without memory refuses what may need more only as the first
+        -- write of a script, and this is none of those.
+        redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', digits(now))
         redis.call('ZADD', KEYS[2], digits(now + tonumber(ARGV[4])), ARGV[1])
         redis.call('PEXPIRE', KEYS[2], milliseconds(tonumber(ARGV[4])) + 1000)
     end
