@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -42,8 +42,16 @@ class _Unsaid:
 class LeaseKeeper:
     """All that this worker's running streams hold, by stream id. *unsaid* is what sessions have to be told yet."""
 
-    def __init__(self, admission: Admission, sessions: SessionStore, *, rebuild: bool) -> None:
+    def __init__(
+        self,
+        admission: Admission,
+        sessions: SessionStore,
+        *,
+        rebuild: bool,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self._rebuild = rebuild
+        self._clock = clock
         self._admission = admission
         self._sessions = sessions
         self._held: dict[str, tuple[Reservation | None, SessionRef | None]] = {}
@@ -99,9 +107,11 @@ class LeaseKeeper:
 
         What runs comes before what was missed: leases run out in seconds, and what was missed may be much.
         """
-        running, late = list(self._held), 0
-        for start in range(0, len(running), RENEWED_AT_ONCE):
-            some = running[start : start + RENEWED_AT_ONCE]
+        began, running, late = self._clock(), list(self._held), 0
+        while running:
+            # Where there is too much to do, every round trip takes long: a lease that ran out is worse than a wait.
+            count = RENEWED_AT_ONCE if self._clock() - began < RENEW_SECONDS / 2 else len(running)
+            some, running = running[:count], running[count:]
             try:
                 await self._renew(some)
             except StoreUnavailableError:
@@ -110,9 +120,9 @@ class LeaseKeeper:
         if late:
             log.debug("leases of %d streams not renewed: Redis is away", late)
             return
-        began = monotonic()
+        began = self._clock()
         for session in list(self.unsaid):
-            if monotonic() - began > RENEW_SECONDS / 2:
+            if self._clock() - began > RENEW_SECONDS / 2:
                 return
             await self.catch_up(session)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -14,7 +15,7 @@ from streamproxy.domain.limits import Ask, LimitPolicy, Reservation
 from streamproxy.domain.sessions import SessionRef, Turn
 from streamproxy.errors import StoreUnavailableError
 from streamproxy.services.admission import Admission, OnRedisDown
-from streamproxy.services.leases import MOST_UNSAID_TURNS, RENEWED_AT_ONCE, LeaseKeeper
+from streamproxy.services.leases import MOST_UNSAID_TURNS, RENEW_SECONDS, RENEWED_AT_ONCE, LeaseKeeper
 from streamproxy.stores.redis.connect import RedisLink, open_redis
 from streamproxy.stores.redis.limits import RedisLimits
 from streamproxy.stores.redis.sessions import RedisSessions
@@ -158,3 +159,13 @@ async def test_those_that_cannot_be_renewed_do_not_keep_others_from_it() -> None
         keeper.hold_turn(f"st_{n}", SESSION, None)
     await keeper.renew()
     assert turns.asked == [(), [(SESSION, f"st_{n}") for n in range(RENEWED_AT_ONCE, 2 * RENEWED_AT_ONCE)]]
+
+
+async def test_a_worker_that_is_slow_renews_the_rest_at_once() -> None:
+    """Else the leases of the last would be over before it came to them."""
+    turns, times = Renewals(), itertools.count(0, RENEW_SECONDS / 5)
+    keeper = LeaseKeeper(Renewals(), turns, rebuild=False, clock=lambda: next(times))  # type: ignore[arg-type]
+    for n in range(10 * RENEWED_AT_ONCE):
+        keeper.hold_turn(f"st_{n}", SESSION, None)
+    await keeper.renew()
+    assert [len(held) for held in turns.asked] == [RENEWED_AT_ONCE, RENEWED_AT_ONCE, 8 * RENEWED_AT_ONCE]
