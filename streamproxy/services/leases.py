@@ -128,17 +128,13 @@ class LeaseKeeper:
 
     async def _renew(self, running: Sequence[str]) -> None:
         """Renew what these streams still hold: some have ended while others were renewed."""
-        places, _ = self._holdings(running)
-        if places:
+        if places := [reservation for reservation, _ in self._still(running).values() if reservation is not None]:
             await self._admission.renew(places)
-        _, turns = self._holdings(running)
-        if turns:
+        if turns := [(ref, each) for each, (_, ref) in self._still(running).items() if ref is not None]:
             await self._sessions.renew(turns)
 
-    def _holdings(self, running: Sequence[str]) -> tuple[list[Reservation], list[tuple[SessionRef, str]]]:
-        held = [(each, *self._held[each]) for each in running if each in self._held]
-        places = [reservation for _, reservation, _ in held if reservation is not None]
-        return places, [(ref, each) for each, _, ref in held if ref is not None]
+    def _still(self, running: Sequence[str]) -> dict[str, tuple[Reservation | None, SessionRef | None]]:
+        return {each: self._held[each] for each in running if each in self._held}
 
     async def keep(self) -> None:
         """Run until cancelled."""

@@ -286,6 +286,16 @@ async def test_of_a_session_that_is_half_gone_nothing_is_said(
     assert [kept.id for kept in found.turns] == ["t2"]
 
 
+async def test_what_was_said_may_be_lost_and_the_instruction_is_not(
+    link: RedisLink, sessions: RedisSessions, ref: SessionRef
+) -> None:
+    """The list was evicted alone; who enters sees what is left."""
+    await sessions.append(ref, turn("t1"), SYSTEM)
+    await link.command("DEL", session_keys(ref)[1])
+    context = await sessions.enter(ref, "t2", 1)
+    assert (context.system, context.turns) == (SYSTEM, ())
+
+
 async def test_a_forgotten_session_is_gone(sessions: RedisSessions, ref: SessionRef) -> None:
     await sessions.append(ref, turn("t1"), SYSTEM)
     assert await sessions.forget(ref) is True
