@@ -81,7 +81,7 @@ image-check: setup setup-servers ## carry out deploy/Dockerfile on a clean Debia
 fuzz: setup setup-servers ## the long profiles: 1,000,000 event streams, 400,000 requests, 100,000 JSON bodies
 	$(BIN)/python -m tests.fuzz $(ARGS)
 
-bench: setup setup-servers ## measure streamproxy beside its peers, write docs/benchmarks.md (20 minutes)
+bench: setup setup-servers ## measure streamproxy beside its peers, write docs/benchmarks.md (40 minutes)
 	$(BIN)/python -m tests.bench.run $(ARGS)
 
 soak-load: setup setup-servers ## 500 streams for 10 minutes, 10,000 in a row: memory, files, tasks flat

@@ -61,14 +61,14 @@ class Pairing:
 
     def rounds(self, workload: Workload, count: int) -> Iterator[Pair]:
         """*count* rounds of *workload*, of which each target has half; RuntimeError for errors in answers."""
-        workload = halved(workload)
-        for target in self._targets:
-            measure(self._load, target, workload.first_turns())
         with ThreadPoolExecutor(len(self._targets)) as pool:
-            for _ in range(count):
+            for number in range(1, count + 1):
+                asked = halved(workload).in_round(number)
+                for target in self._targets:
+                    measure(self._load, target, asked.first_turns())
                 for target in self._targets:
                     target.settle()
-                running = [pool.submit(measure, self._load, target, workload) for target in self._targets]
+                running = [pool.submit(measure, self._load, target, asked) for target in self._targets]
                 yield Pair(*(_cost(future.result()) for future in running))
 
 

@@ -170,8 +170,8 @@ def _circumstances(results: Results) -> str:
 
 
 _RATIOS = """ The goals' ratios are those of the
-  median round: the machine is slower in one minute than in another, and in a round all are measured within seconds.
-  Two workers and the one beside them, whose core mock and load share by chance, have three times as many rounds."""
+  median round: the machine is slower in one minute than in another, and in a round a workload's targets follow each
+  other. Two workers and the one beside them, whose core mock and load share by chance, have twice as many rounds."""
 _PAGE = """# Benchmarks
 
 *Written by `{command}`; the figures are in [benchmarks.json](benchmarks.json).*
@@ -219,8 +219,9 @@ Each has one event a second; resident memory of the process tree, before the fir
   (`server.pin_workers`), so that one of them is with mock, Redis and load generator; *not pinned*, the kernel moves
   them. They are measured in turn with one worker: with as many clients in all as it has, which is what the goal asks
   for, and with as many for each of them (*W1 doubled*), since a worker that does less at once does each for more.
-- A session is used for many turns, so that contexts are really loaded: 1,000 sessions a workload, in turn, each of
-  which has had a turn before anything is measured. What the first turn of a session costs is a workload of its own.
+- Contexts are really loaded: a round of a workload has 1,000 sessions of its own, in turn, each of which has had a turn
+  before anything is measured; in W1 each takes some ten more. What the first turn of a session costs is a workload of
+  its own, and so is what a turn costs after fifty (*W1 long conversations*): each sends all that was said before.
 
 The mock upstream, the load generator and the run are in [`tests/bench`](../tests/bench). `make bench` needs gcc, nginx
 and redis-server, and installs the peers into a cache folder; `make bench-quick` measures nginx and streamproxy in less

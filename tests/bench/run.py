@@ -49,7 +49,7 @@ def measured(plan: Plan, command: str, other: Path | None = None) -> Results:
     epilog=f"""\b
 Measures on 127.0.0.1 only. The proxy under test has the last core for itself; mock upstream, Redis and load
 generator share the first. Peers are installed into {cache_folder()}.
-A full run takes about twenty minutes on a quiet machine; anything else that runs disturbs latencies, hardly CPU.
+A full run takes about forty minutes on a quiet machine; anything else that runs disturbs latencies, hardly CPU.
 
 \b
     make bench                                   everything; writes docs/benchmarks.md, docs/benchmarks.json, README

@@ -29,6 +29,7 @@ from tests.bench.workloads import (
     FIRST,
     LASTING,
     LEAVING,
+    LONG,
     NEW_SESSIONS,
     RESUMABLE,
     SLOW,
@@ -58,16 +59,16 @@ _WARM_UP = Workload("warm-up", "", "bench-n20", 16, seconds=1.5, warm=0, first_s
 class Plan:
     """How much is measured. *window* is a factor for the length of the measured windows.
 
-    *own* is for streamproxy alone, *beside_nginx* for both of them.
+    *own* is for streamproxy alone, *beside_nginx* for both of them: each in turn with the workload it is a kind of.
     """
 
-    rounds: int = 3
+    rounds: int = 5
     window: float = 1
     peers: tuple[Starter, ...] = PEERS
     workloads: tuple[Workload, ...] = (W1, W2, W2W, W3, W5)
     memory_streams: int = 2000
     first_turns: bool = True
-    own: tuple[Workload, ...] = (RESUMABLE, NEW_SESSIONS)
+    own: tuple[Workload, ...] = (RESUMABLE, NEW_SESSIONS, LONG)
     beside_nginx: tuple[Workload, ...] = (LASTING,)
     profiles: bool = True
     slow: bool = True
@@ -132,8 +133,6 @@ class Series:
                 self._memory,
                 self._rounds,
                 self._first_events,
-                lambda: self._workloads(self.targets[:_OWN], self.plan.beside_nginx),
-                lambda: self._workloads([own], self.plan.own),
                 lambda: self._profiles(own),
                 self._slow_readers,
                 lambda: self._moments(own),
@@ -190,29 +189,33 @@ class Series:
             for peer in held:
                 peer.go_on()
 
-    def _workloads(self, targets: Sequence[Target], workloads: Sequence[Workload]) -> None:
-        """All rounds of *workloads*, the targets in turn."""
-        self._in_turn([(workload, target) for workload in workloads for target in targets])
-
     def _in_turn(self, pairs: Sequence[tuple[Workload, Target]], rounds: int = 0) -> None:
         """All *rounds* (the plan's, where none are given) of *pairs*, no two of which have both names in common."""
         rounds = rounds or self.plan.rounds
         found: dict[tuple[str, str], list[Measurement]] = {}
-        for workload, target in pairs if self.plan.first_turns else ():
-            if target.people and workload.sessions:
-                self._measure(target, workload.first_turns())
         for number in range(1, rounds + 1):
             for workload, target in pairs:
-                m = self._measure(target, workload.shorter(self.plan.window))
+                asked = workload.in_round(number).shorter(self.plan.window)
+                if self.plan.first_turns and target.people and workload.sessions:
+                    self._measure(target, asked.first_turns())
+                m = self._measure(target, asked)
                 found.setdefault((workload.name, target.name), []).append(m)
                 self.say(f"round {number}/{rounds} {_line(workload, target, m)}")
         self.results.rows += [row(workload, target, found[workload.name, target.name]) for workload, target in pairs]
 
     def _rounds(self) -> None:
-        self._workloads(self.targets, self.plan.workloads)
+        kinds = [(kind, self.targets[:_OWN]) for kind in self.plan.beside_nginx]
+        kinds += [(kind, self.targets[1:_OWN]) for kind in self.plan.own]
+        groups = [
+            (workload, targets)
+            for asked in self.plan.workloads
+            for workload, targets in [(asked, self.targets), *kinds]
+            if workload.kind_of == asked.name
+        ]
+        self._in_turn([(workload, target) for workload, targets in groups for target in targets])
 
     def _first_events(self) -> None:
-        self._workloads([self.mock.direct, *self.targets], (FIRST,))
+        self._in_turn([(FIRST, target) for target in (self.mock.direct, *self.targets)])
 
     def _memory(self) -> None:
         if not self.plan.memory_streams:
@@ -230,6 +233,7 @@ class Series:
         for workload in self.plan.workloads if self.plan.profiles else ():
             raw, shorter = self.folder / "stacks", workload.shorter(self.plan.window)
             try:
+                self._measure(own, shorter.first_turns())
                 with self._alone(own):
                     profile = profiled(self.load, own, shorter, rate=_PROFILE_RATE, native=False, raw=raw)
             except RuntimeError as fault:
@@ -302,7 +306,7 @@ class Series:
             names = {w.name for w in self.plan.workloads}
             if "W1" in names:
                 # Who shares its core with mock and load varies from round to round more than anything else here.
-                self._in_turn([(W1, one), (W1, two), (W1, free)], rounds=3 * self.plan.rounds)
+                self._in_turn([(W1, one), (W1, two), (W1, free)], rounds=2 * self.plan.rounds)
                 self._in_turn([(W1_DOUBLED, two)])
             if "W3" in names:
                 self._in_turn([(W3, two)])

@@ -5,7 +5,19 @@ from __future__ import annotations
 from itertools import pairwise
 
 from tests.bench.targets.target import Target
-from tests.bench.workloads import SESSIONS, W1, W2, W2W, W3, W5, idle_streams, many_streams
+from tests.bench.workloads import (
+    LONG,
+    NEW_SESSIONS,
+    SESSIONS,
+    W1,
+    W1_DOUBLED,
+    W2,
+    W2W,
+    W3,
+    W5,
+    idle_streams,
+    many_streams,
+)
 
 TARGET = Target("any", 8000, (1, 2), ("Authorization: Bearer x",))
 
@@ -21,8 +33,21 @@ def test_numbers_are_written_out() -> None:
 
 def test_workloads_have_sessions_of_their_own() -> None:
     """A context that one workload has grown is not loaded by another."""
-    firsts = sorted(w.first_session for w in (W1, W2, W2W, W3, W5, idle_streams(10, TARGET)))
-    assert all(b - a >= SESSIONS for a, b in pairwise(firsts))
+    workloads = (W1, W1_DOUBLED, LONG, W2, W2W, W3, W5, idle_streams(10, TARGET))
+    firsts = sorted(w.in_round(number).first_session for w in workloads for number in range(20))
+    assert all(b - a >= min(SESSIONS, LONG.sessions) for a, b in pairwise(firsts))
+    assert NEW_SESSIONS.in_round(3) == NEW_SESSIONS
+
+
+def test_a_session_has_had_its_turns_before_it_is_measured() -> None:
+    """In the sessions of that round, and as many as the workload says."""
+    asked = LONG.in_round(2)
+    before = asked.first_turns().arguments(TARGET)
+    assert (option(before, "-n"), option(before, "-i"), option(before, "-I")) == (
+        str(50 * LONG.sessions),
+        option(asked.arguments(TARGET), "-i"),
+        option(asked.arguments(TARGET), "-I"),
+    )
 
 
 def test_no_session_is_asked_twice_at_once() -> None:

@@ -17,7 +17,8 @@ class Workload:
 
     *expected* content events an answer (None: whatever comes), *rate* requests a second in the open loop (0: closed),
     *requests* in all (0: as many as there is time for), *leave_after* events the client is gone, *slow* bytes a second
-    it reads; *first_session* keeps the sessions of workloads apart, *paced* says that the upstream sets the pace.
+    it reads; *first_session* keeps the sessions of workloads apart; *conversations* of them have had *turns* each
+    before it is measured.
     """
 
     name: str
@@ -37,6 +38,8 @@ class Workload:
     slow: float = 0
     requests: int = 0
     new_sessions: bool = False
+    conversations: int = SESSIONS
+    turns: int = 1
 
     @property
     def paced(self) -> bool:
@@ -49,7 +52,12 @@ class Workload:
 
         0: each request is the first of its session.
         """
-        return 0 if self.new_sessions else max(SESSIONS, 2 * self.clients)
+        return 0 if self.new_sessions else max(self.conversations, 2 * self.clients)
+
+    @property
+    def kind_of(self) -> str:
+        """The name of the workload that this one is measured beside."""
+        return self.name.split()[0]
 
     def arguments(self, target: Target) -> list[str]:
         """The command line of load.c against *target*, without the program."""
@@ -76,8 +84,24 @@ class Workload:
         return [*words, str(target.port), self.model]
 
     def first_turns(self) -> Workload:
-        """A short turn in each of its sessions, so that there is a context to load."""
-        return replace(W1, seconds=120, ramp=0, warm=0, requests=self.sessions, first_session=self.first_session)
+        """Short turns in each of its sessions, so that there is a context to load."""
+        return replace(
+            W1,
+            seconds=120,
+            ramp=0,
+            warm=0,
+            requests=self.turns * self.sessions,
+            conversations=self.conversations,
+            first_session=self.first_session,
+        )
+
+    def in_round(self, number: int) -> Workload:
+        """The same in sessions that no other round uses.
+
+        Why: each turn makes a context longer and the next one dearer, by half after sixty turns. Rounds in the same
+        sessions would not do the same work.
+        """
+        return replace(self, first_session=self.first_session + number * self.sessions)
 
     def shorter(self, factor: float) -> Workload:
         """The same with a window *factor* times as long."""
@@ -131,7 +155,19 @@ LASTING = replace(
     first_session=12_000_000,
 )
 W1_DOUBLED = replace(
-    W1, name="W1 doubled", what="W1, 64 at once: each of two workers has as many as one had", clients=64
+    W1,
+    name="W1 doubled",
+    what="W1, 64 at once: each of two workers has as many as one had",
+    clients=64,
+    first_session=13_000_000,
+)
+LONG = replace(
+    W1,
+    name="W1 long conversations",
+    what="W1, in sessions that have had fifty turns",
+    conversations=250,
+    turns=50,
+    first_session=14_000_000,
 )
 NEW_SESSIONS = replace(W1, name="W1 new sessions", what="W1, each request the first of its session", new_sessions=True)
 SMALL_W3 = replace(W3, name="W3", what="50 streams of 40 events a second", clients=50, ramp=2, seconds=4)
