@@ -52,15 +52,19 @@ NO_LIMITS = LimitPolicy()
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """One request before the limits. *scope* is a principal id; *request_id* makes it idempotent."""
+    """One request before the limits. *scope* is a principal id; *request_id* makes it idempotent.
+
+    *spare* tokens more are taken where half of every token window stays free with them: nobody is refused for these.
+    """
 
     scope: str
     request_id: str
     policy: LimitPolicy
     tokens: int = 0
+    spare: int = 0
 
     def of(self, tokens: int) -> Ask:
-        """The same ask, of so many tokens."""
+        """The same ask, of so many tokens and none to spare."""
         return Ask(self.scope, self.request_id, self.policy, tokens)
 
 

@@ -6,7 +6,8 @@ tokens, and the bytes of its frames bound them too. Counting is exact and dear; 
 - While the frames that nobody has looked at yet are no longer than what is reserved, nothing is looked at.
 - While at least half of every token window is free, more is reserved by the bytes, in large pieces: some four times of
   what is needed, which is given back at the end. Nobody is refused for that: the store grants such a piece only where
-  half of the window stays free with it (``spare``), in the same step that takes it.
+  half of the window stays free with it (``spare``), in the same step that takes it. The first piece is taken in the
+  step that admits the request, so that most answers need no other.
 
 Beyond that half every token matters: what was said is counted, and what is reserved is what is needed. So an answer
 is cut at the token that the window has no room for, however much was put off before.
@@ -20,7 +21,9 @@ from typing import Protocol
 from streamproxy.domain.streams import EndReason
 from streamproxy.wire.chat import Reading, Transcript
 
-# While windows are mostly free, at least so much is taken at a time.
+# While windows are mostly free, so much is taken beside what a request asks for: an answer of some 1,500 words.
+FIRST_PIECE = 8_192
+# And at least so much at a time by an answer that is longer.
 SPARE_PIECE = 16_384
 # Else more is asked for in pieces of at least so many tokens, so that a long answer costs one call in several
 # hundred events; near the end of the window smaller pieces use up what is left.

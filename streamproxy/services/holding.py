@@ -13,6 +13,7 @@ from streamproxy.domain.limits import Ask, Reservation, Standing
 from streamproxy.domain.sessions import NO_PLACE, Context, Message, Queued, SessionRef, Turn
 from streamproxy.domain.tokens import TOKENS_FOR_REPLY
 from streamproxy.errors import RateLimitError, StoreUnavailableError
+from streamproxy.services.budget import FIRST_PIECE
 from streamproxy.services.order import Order
 from streamproxy.services.outcome import Outcome
 from streamproxy.services.parts import Parts
@@ -106,7 +107,8 @@ class Holding(msgspec.Struct, eq=False):
             context = parts.contexts[self._session]
         self._alone_tokens, reply = alone, request.reply_tokens
         tokens = alone + (parts.reply_reserve if reply is None else reply) + context
-        return Ask(scope, order.request_id, policy, tokens), alone + (1 if reply is None else reply)
+        spare = FIRST_PIECE if request.stream else 0
+        return Ask(scope, order.request_id, policy, tokens, spare), alone + (1 if reply is None else reply)
 
     def _hold(self, reservation: Reservation) -> None:
         self._reservation = reservation

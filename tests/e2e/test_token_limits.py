@@ -215,3 +215,21 @@ async def test_a_context_that_is_expected_is_reserved_with_the_question(
     room = TOKENS - 24
     third = await ask(speak(server, person), "More.", "expected", max_tokens=room - question)
     assert (third.status, left(third)) == (200, 0)
+
+
+@pytest.mark.parametrize(("size", "times"), [(6_000, 0), (20_000, 1)])
+async def test_an_answer_of_usual_length_is_admitted_and_settled_and_asks_for_nothing_in_between(
+    launch: Launch, speak: Speak, upstream: ScriptedUpstream, size: int, times: int
+) -> None:
+    """While windows are mostly free: tokens for it are taken in the step that admits it. What is longer asks once."""
+    server = launch(LIMITS__TOKENS="1000000/h")
+    (person,) = await server.people(1)
+    upstream.script(*[say("x" * 100)] * (size // 100), finish(), usage(7, 5), done())
+    answer = await ask(speak(server, person), "Talk.")
+    assert len(answer.text()) == size
+    async with server.redis() as client:
+        # What a request took is remembered for a minute, and what an extension of it took by a name of its own.
+        names = [name async for name in client.scan_iter(match="*:request:*")]
+    assert len([name for name in names if "+" in name]) == times
+    assert len(names) == 1 + times
+    server.check_log()

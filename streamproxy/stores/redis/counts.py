@@ -129,6 +129,11 @@ def _numbered(length: int | str, nth: int) -> str:
     return f"{length}.{nth}" if nth else str(length)
 
 
+def amount_of(stamp: str) -> int:
+    """How many tokens were taken, by the *stamp* of one window of them that nobody has extended."""
+    return int(stamp.rpartition(":")[2])
+
+
 def given_back(counts: Sequence[Count], stamps: Sequence[str]) -> list[Correction]:
     """Everything that was taken, to be removed."""
     return [correction for count, stamp in zip(counts, stamps, strict=False) for correction in _removal(count, stamp)]

@@ -22,6 +22,7 @@ from streamproxy.stores.redis.counts import (
     Correction,
     Plan,
     Plans,
+    amount_of,
     corrected,
     given_back,
     joined,
@@ -48,7 +49,7 @@ class RedisLimits:
         self._renew = load_script("renew_places")
 
     async def reserve(self, ask: Ask) -> Decision:
-        """Take one request, *ask.tokens* tokens and a running place, or nothing at all."""
+        """Take one request, *ask.tokens* tokens and a running place, or nothing at all; *ask.spare*: see LimitStore."""
         while True:
             plan = self.plans[ask.policy]
             answer = await self._link.run(*self.reserving(ask, plan))
@@ -57,7 +58,7 @@ class RedisLimits:
 
     def reserving(self, ask: Ask, plan: Plan) -> Call:
         """The step of ``reserve``, by the policy's *plan* for this day; ``decision`` reads the answer."""
-        own = (ask.request_id, ask.tokens, ask.policy.streams, self._lease, REMEMBER_MILLISECONDS)
+        own = (ask.request_id, ask.tokens, ask.spare, ask.policy.streams, self._lease, REMEMBER_MILLISECONDS)
         return self._reserve, request_keys(ask.scope, ask.request_id, plan.endings), (*own, *plan.arguments)
 
     def decision(self, ask: Ask, plan: Plan, answer: Sequence[Any]) -> Decision | None:
@@ -69,7 +70,9 @@ class RedisLimits:
         admitted, refusing, wait, stamps, *numbers = answer
         standings = plan.standings(numbers[::2], numbers[1::2])
         if admitted:
-            return Decision(Reservation(ask, tuple(stamps.decode().split())), standings)
+            marks = tuple(stamps.decode().split())
+            held = ask.of(amount_of(marks[-1])) if ask.spare and ask.policy.tokens else ask
+            return Decision(Reservation(held, marks), standings)
         refused_by = plan.counts[refusing - 1].refused_by if refusing else "streams"
         return Decision(None, standings, refused_by, wait / MICROSECONDS)
 

@@ -195,6 +195,41 @@ async def test_what_is_spare_leaves_half_of_every_window(limits: RedisLimits, sc
     assert [standing.remaining for standing in standings] == [3, 54, 954, 954]
 
 
+WINDOWS = (Window(100, 60), Window(1000, 600), DayQuota(100))
+
+
+@pytest.mark.parametrize(("spare", "held"), [(10, 50), (11, 40)])
+async def test_an_ask_takes_its_spare_only_where_half_of_every_window_stays_free(
+    limits: RedisLimits, scope: str, spare: int, held: int
+) -> None:
+    """It counts as remaining, is named again to who asks again, and goes back with the rest."""
+    ask = replace(asked(scope, policy(Window(5, 60), tokens=WINDOWS), 40), spare=spare)
+    decisions = [await limits.reserve(ask) for _ in range(2)]
+    assert [d.reservation.ask.tokens for d in decisions if d.reservation] == [held, held]
+    assert [standing.remaining for standing in decisions[0].standings] == [4, 60, 960, 60]
+    more = await limits.reserve(asked(scope, ask.policy, 0))
+    assert [standing.remaining for standing in more.standings] == [3, 100 - held, 1000 - held, 100 - held]
+    assert decisions[1].reservation is not None
+    await limits.settle(decisions[1].reservation, 45)
+    after = await limits.reserve(asked(scope, ask.policy, 0))
+    assert [standing.remaining for standing in after.standings] == [2, 55, 955, 55]
+
+
+async def test_what_was_taken_to_spare_can_be_extended_and_refunded(limits: RedisLimits, scope: str) -> None:
+    limit = policy(tokens=WINDOWS)
+    reservation = await admitted(limits, replace(asked(scope, limit, 20), spare=20))
+    longer = await limits.extend(reservation, 50)
+    assert longer is not None
+    assert longer.ask.tokens == 90
+    await limits.refund(longer)
+    assert [s.remaining for s in (await limits.reserve(asked(scope, limit, 0))).standings] == [100, 1000, 100]
+
+
+async def test_nobody_is_refused_for_want_of_spare(limits: RedisLimits, scope: str) -> None:
+    reservation = await admitted(limits, replace(asked(scope, policy(tokens=WINDOWS), 100), spare=1))
+    assert reservation.ask.tokens == 100
+
+
 async def test_a_repeated_extension_takes_once(limits: RedisLimits, scope: str) -> None:
     reservation = await admitted(limits, asked(scope, policy(tokens=(Window(100, 60),)), 40))
     first, again = [await limits.extend(reservation, 30) for _ in range(2)]

@@ -4,19 +4,22 @@
 -- Asked again with the same request id it takes nothing and names what was taken the first time.
 --
 -- KEYS  1 what the request took · 2 running places · then one a limit
--- ARGV  1 request id · 2 tokens · 3 places (0: unbounded) · 4 lease · 5 milliseconds to remember the request
+-- ARGV  1 request id · 2 tokens · 3 tokens to spare: taken, too, where half of every window stays free with them
+--       4 places (0: unbounded) · 5 lease · 6 milliseconds to remember the request
 --       then four a limit: kind, count, and
 --         ring           window, 0
 --         cells          window, width of a bucket
 --         requests-day   first and last-exclusive time of the calendar day; tokens-day likewise
 --
 -- Answer  {-1, now} when now is in another day, else {1 or 0 admitted, number of the refusing limit (0: places),
---         time to wait, stamps, then remaining and time to reset of each limit}
+--         time to wait, stamps, then remaining and time to reset of each limit}; what was taken to spare is in the
+--         stamps, and counts as remaining all the same
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local tokens = tonumber(ARGV[2])
-local places = tonumber(ARGV[3])
+local spare = tonumber(ARGV[3])
+local places = tonumber(ARGV[4])
 
 -- Lua prints 14 digits of a number, and a time has 16.
 local function digits(number)
@@ -115,27 +118,28 @@ look['cells'] = function(key, count, window, width)
     end
 end
 
+-- *amount* is asked for when it is known how many tokens are taken.
 local function look_at_day(key, count, first, last, amount)
     local used = tonumber(redis.call('GET', key) or 0)
     local left = last - now
-    local wait = used + amount > count and left or 0
+    local wait = used + amount() > count and left or 0
     return used, wait, used > 0 and left or 0, function()
-        redis.call('INCRBY', key, amount)
+        redis.call('INCRBY', key, amount())
         -- An hour longer than the day: what was taken before midnight is settled after it.
         redis.call('PEXPIRE', key, milliseconds(left) + 3600000)
-        return digits(first / 1000000) .. ':' .. amount, amount > 0 and left
+        return digits(first / 1000000) .. ':' .. amount(), amount() > 0 and left
     end
 end
 
 look['requests-day'] = function(key, count, first, last)
-    return look_at_day(key, count, first, last, 1)
+    return look_at_day(key, count, first, last, function() return 1 end)
 end
 
 look['tokens-day'] = function(key, count, first, last)
-    return look_at_day(key, count, first, last, tokens)
+    return look_at_day(key, count, first, last, function() return tokens end)
 end
 
-for i = 6, #ARGV, 4 do
+for i = 7, #ARGV, 4 do
     if string.find(ARGV[i], '-day', 1, true) and (now < tonumber(ARGV[i + 2]) or now >= tonumber(ARGV[i + 3])) then
         return { -1, now }
     end
@@ -151,17 +155,24 @@ if places > 0 and redis.call('ZCOUNT', KEYS[2], '(' .. digits(now), '+inf') >= p
 end
 local limits = {}
 for n = 1, #KEYS - 2 do
-    local a = 2 + 4 * n
+    local a = 3 + 4 * n
     local count = tonumber(ARGV[a + 1])
     local used, wait, reset, take = look[ARGV[a]](KEYS[n + 2], count, tonumber(ARGV[a + 2]), tonumber(ARGV[a + 3]))
     limits[n] = { count = count, used = used, reset = reset, take = take }
     limits[n].amount = string.find(ARGV[a], '^r') and 1 or tokens
+    limits[n].of_tokens = not string.find(ARGV[a], '^r')
     if wait > longest then
         refusing, longest = n, wait
     end
 end
 
 if not repeated and longest == 0 then
+    for _, limit in ipairs(limits) do
+        if limit.of_tokens and limit.used + tokens + spare > math.floor(limit.count / 2) then
+            spare = 0
+        end
+    end
+    tokens = tokens + spare
     local taken = {}
     for n, limit in ipairs(limits) do
         local reset
@@ -170,13 +181,13 @@ if not repeated and longest == 0 then
         limit.reset = reset or limit.reset
     end
     stamps = table.concat(taken, ' ')
-    redis.call('SET', KEYS[1], 'held ' .. stamps, 'PX', ARGV[5])
+    redis.call('SET', KEYS[1], 'held ' .. stamps, 'PX', ARGV[6])
     if places > 0 then
         -- Not before anything else is written: a Redis without memory refuses what may need more only as the first
         -- write of a script, and this is none of those.
         redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', digits(now))
-        redis.call('ZADD', KEYS[2], digits(now + tonumber(ARGV[4])), ARGV[1])
-        redis.call('PEXPIRE', KEYS[2], milliseconds(tonumber(ARGV[4])) + 1000)
+        redis.call('ZADD', KEYS[2], digits(now + tonumber(ARGV[5])), ARGV[1])
+        redis.call('PEXPIRE', KEYS[2], milliseconds(tonumber(ARGV[5])) + 1000)
     end
 end
 
