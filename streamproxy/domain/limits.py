@@ -54,7 +54,8 @@ NO_LIMITS = LimitPolicy()
 class Ask(msgspec.Struct, frozen=True):
     """One request before the limits. *scope* is a principal id; *request_id* makes it idempotent.
 
-    *spare* tokens more are taken where half of every token window stays free with them: nobody is refused for these.
+    *spare* tokens more are taken where half of every token window stays free with them: nobody is refused for want of
+    these. Until the settlement they count as used, as all that was taken does.
     """
 
     scope: str

@@ -5,9 +5,9 @@ tokens, and the bytes of its frames bound them too. Counting is exact and dear; 
 
 - While the frames that nobody has looked at yet are no longer than what is reserved, nothing is looked at.
 - While at least half of every token window is free, more is reserved by the bytes, in large pieces: some four times of
-  what is needed, which is given back at the end. Nobody is refused for that: the store grants such a piece only where
-  half of the window stays free with it (``spare``), in the same step that takes it. The first piece is taken in the
-  step that admits the request, so that most answers need no other.
+  what is needed, which is given back at the end. The store grants such a piece only where half of the window stays
+  free with it (``spare``), in the same step that takes it: for others that half is left, whatever pieces are held. The
+  first piece is taken in the step that admits the request, so that most answers need no other.
 
 Beyond that half every token matters: what was said is counted, and what is reserved is what is needed. So an answer
 is cut at the token that the window has no room for, however much was put off before.

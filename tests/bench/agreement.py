@@ -59,14 +59,15 @@ def agreement(
 
 def _pair(load: Path, sseload: Path, one: Target, two: Target, workload: Workload) -> Agreement:
     rows, others = [], []
-    for target in (one, two):
-        if target.people:
-            measure(load, target, workload.first_turns())
-    for _ in range(ROUNDS):
+    for number in range(1, ROUNDS + 1):
+        asked = workload.in_round(number)
+        for target in (one, two):
+            if target.people:
+                measure(load, target, asked.first_turns())
         one.settle()
-        rows.append(measure(load, one, workload))
+        rows.append(measure(load, one, asked))
         two.settle()
-        others.append(_other(sseload, two, workload))
+        others.append(_other(sseload, two, asked))
     mine = row(workload, one, rows)
     if workload.paced:
         return Agreement(

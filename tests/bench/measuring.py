@@ -103,7 +103,7 @@ class Row:
         """How many times as much CPU an event costs as at *other*, in each round; one of all where they are not known.
 
         Why not only the medians' quotient: the machine is slower in one minute than in another by half, and in a round
-        both were measured within a minute. Rounds in which *other* answered nothing are left out.
+        both were measured within two minutes. Rounds in which *other* answered nothing are left out.
         """
         pairs = list(zip(self.rounds_us, other.rounds_us, strict=True))
         pairs = pairs or [(self.cpu_us_an_event, other.cpu_us_an_event)]

@@ -42,6 +42,7 @@ from tests.bench.workloads import (
     W5,
     Workload,
     idle_streams,
+    kind_of,
     many_streams,
 )
 
@@ -210,7 +211,7 @@ class Series:
             (workload, targets)
             for asked in self.plan.workloads
             for workload, targets in [(asked, self.targets), *kinds]
-            if workload.kind_of == asked.name
+            if kind_of(workload.name) == asked.name
         ]
         self._in_turn([(workload, target) for workload, targets in groups for target in targets])
 

@@ -6,9 +6,13 @@ from itertools import pairwise
 
 from tests.bench.targets.target import Target
 from tests.bench.workloads import (
+    FIRST,
+    LASTING,
+    LEAVING,
     LONG,
     NEW_SESSIONS,
-    SESSIONS,
+    RESUMABLE,
+    SLOW,
     W1,
     W1_DOUBLED,
     W2,
@@ -33,9 +37,10 @@ def test_numbers_are_written_out() -> None:
 
 def test_workloads_have_sessions_of_their_own() -> None:
     """A context that one workload has grown is not loaded by another."""
-    workloads = (W1, W1_DOUBLED, LONG, W2, W2W, W3, W5, idle_streams(10, TARGET))
-    firsts = sorted(w.in_round(number).first_session for w in workloads for number in range(20))
-    assert all(b - a >= min(SESSIONS, LONG.sessions) for a, b in pairwise(firsts))
+    named = (W1, W1_DOUBLED, LONG, W2, W2W, W3, LASTING, RESUMABLE, W5, FIRST, LEAVING, SLOW)
+    workloads = (*named, idle_streams(2000, TARGET), many_streams(5000, TARGET))
+    taken = sorted((asked.first_session, asked.sessions) for w in workloads for asked in map(w.in_round, range(20)))
+    assert all(first + count <= following for (first, count), (following, _) in pairwise(taken))
     assert NEW_SESSIONS.in_round(3) == NEW_SESSIONS
 
 

@@ -11,6 +11,11 @@ from tests.bench.targets.target import Target
 SESSIONS = 1000
 
 
+def kind_of(name: str) -> str:
+    """The name of the workload that the one of this *name* is a kind of, and is measured beside: its own of most."""
+    return name.split(maxsplit=1)[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Workload:
     """*clients* begin within *ramp*, then *warm*, then *seconds* are measured, then *drain* for what still runs.
@@ -53,11 +58,6 @@ class Workload:
         0: each request is the first of its session.
         """
         return 0 if self.new_sessions else max(self.conversations, 2 * self.clients)
-
-    @property
-    def kind_of(self) -> str:
-        """The name of the workload that this one is measured beside."""
-        return self.name.split()[0]
 
     def arguments(self, target: Target) -> list[str]:
         """The command line of load.c against *target*, without the program."""

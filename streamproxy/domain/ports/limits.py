@@ -14,8 +14,8 @@ class LimitStore(Protocol):
     async def reserve(self, ask: Ask) -> Decision:
         """Take one request, *ask.tokens* tokens and a running place, or nothing at all.
 
-        The reservation's ``ask.tokens`` are those and, where the store took them, *ask.spare*; standings know only of
-        the former. A store may leave what is to spare to ``extend``.
+        The reservation's ``ask.tokens`` are those and, where the store took them, *ask.spare*: the standings of the ask
+        that took them know only of the former. A store may leave what is to spare to ``extend``.
 
         Asking twice with one request id takes once and answers the same.
         """

@@ -130,8 +130,8 @@ def _numbered(length: int | str, nth: int) -> str:
 
 
 def amount_of(stamp: str) -> int:
-    """How many tokens were taken, by the *stamp* of one window of them that nobody has extended."""
-    return int(stamp.rpartition(":")[2])
+    """How many tokens were taken, by the *stamp* of one window of them."""
+    return sum(amount for _, amount in _parts(stamp))
 
 
 def given_back(counts: Sequence[Count], stamps: Sequence[str]) -> list[Correction]:

@@ -217,12 +217,22 @@ async def test_an_ask_takes_its_spare_only_where_half_of_every_window_stays_free
 
 async def test_what_was_taken_to_spare_can_be_extended_and_refunded(limits: RedisLimits, scope: str) -> None:
     limit = policy(tokens=WINDOWS)
-    reservation = await admitted(limits, replace(asked(scope, limit, 20), spare=20))
-    longer = await limits.extend(reservation, 50)
+    ask = replace(asked(scope, limit, 20), spare=20)
+    longer = await limits.extend(await admitted(limits, ask), 50)
     assert longer is not None
     assert longer.ask.tokens == 90
     await limits.refund(longer)
     assert [s.remaining for s in (await limits.reserve(asked(scope, limit, 0))).standings] == [100, 1000, 100]
+
+
+async def test_who_asks_again_after_the_end_is_told_all_that_was_held(limits: RedisLimits, scope: str) -> None:
+    """In pieces, and at two times: it takes nothing any more."""
+    ask = replace(asked(scope, policy(tokens=WINDOWS), 20), spare=20)
+    longer = await limits.extend(await admitted(limits, ask), 50)
+    assert longer is not None
+    await limits.settle(longer, 30)
+    assert (await admitted(limits, ask)).ask.tokens == 90
+    assert [s.remaining for s in (await limits.reserve(ask)).standings] == [70, 970, 70]
 
 
 async def test_nobody_is_refused_for_want_of_spare(limits: RedisLimits, scope: str) -> None:

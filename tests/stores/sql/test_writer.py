@@ -89,20 +89,21 @@ async def test_closed_it_ends_what_runs_and_takes_no_more(writer: Writer) -> Non
 def test_a_process_that_never_closes_it_ends_with_its_work_done(tmp_path: Path) -> None:
     """Also where the loop of who asked is closed by then."""
     program = f"""
-import asyncio, threading, time
+import asyncio, threading
 from sqlalchemy import create_engine
 from streamproxy.stores.sql.writer import Writer
 engine = create_engine("sqlite:///{tmp_path}/x.db")
 writer = Writer(engine)
-begun = threading.Event()
+begun, over = threading.Event(), threading.Event()
 def slow(connection):
     begun.set()
-    time.sleep(0.3)
+    over.wait()
     connection.exec_driver_sql("CREATE TABLE late (n INTEGER)")
 async def main():
     task = asyncio.create_task(writer.run(slow))
     await asyncio.to_thread(begun.wait)
 asyncio.run(main())
+over.set()
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
     assert done.stderr == ""

@@ -12,8 +12,8 @@
 --         requests-day   first and last-exclusive time of the calendar day; tokens-day likewise
 --
 -- Answer  {-1, now} when now is in another day, else {1 or 0 admitted, number of the refusing limit (0: places),
---         time to wait, stamps, then remaining and time to reset of each limit}; what was taken to spare is in the
---         stamps, and counts as remaining all the same
+--         time to wait, stamps, then remaining and time to reset of each limit}; what is taken to spare is in the
+--         stamps, and counts as remaining in the answer to the ask that takes it
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
@@ -30,7 +30,7 @@ local function milliseconds(microseconds)
     return digits(math.ceil(microseconds / 1000))
 end
 
--- Every look returns: used, wait (0: there is room), reset, and take(), which returns its stamp.
+-- Every look returns: used, wait (0: there is room), reset, and take(amount), which returns its stamp.
 local look = {}
 
 -- Requests in a sliding window: a list of their times, newest first. A window is (t - length, t].
@@ -108,35 +108,34 @@ look['cells'] = function(key, count, window, width)
             end
         end
     end
-    return used, wait, used > 0 and leaves(newest) or 0, function()
-        redis.call('HINCRBY', key, digits(bucket), tokens)
+    return used, wait, used > 0 and leaves(newest) or 0, function(amount)
+        redis.call('HINCRBY', key, digits(bucket), amount)
         if #outside > 0 then
             redis.call('HDEL', key, unpack(outside))
         end
         redis.call('PEXPIRE', key, milliseconds(leaves(bucket)) + 1000)
-        return digits(bucket) .. ':' .. tokens, tokens > 0 and leaves(bucket)
+        return digits(bucket) .. ':' .. amount, amount > 0 and leaves(bucket)
     end
 end
 
--- *amount* is asked for when it is known how many tokens are taken.
-local function look_at_day(key, count, first, last, amount)
+local function look_at_day(key, count, first, last, wanted)
     local used = tonumber(redis.call('GET', key) or 0)
     local left = last - now
-    local wait = used + amount() > count and left or 0
-    return used, wait, used > 0 and left or 0, function()
-        redis.call('INCRBY', key, amount())
+    local wait = used + wanted > count and left or 0
+    return used, wait, used > 0 and left or 0, function(amount)
+        redis.call('INCRBY', key, amount)
         -- An hour longer than the day: what was taken before midnight is settled after it.
         redis.call('PEXPIRE', key, milliseconds(left) + 3600000)
-        return digits(first / 1000000) .. ':' .. amount(), amount() > 0 and left
+        return digits(first / 1000000) .. ':' .. amount, amount > 0 and left
     end
 end
 
 look['requests-day'] = function(key, count, first, last)
-    return look_at_day(key, count, first, last, function() return 1 end)
+    return look_at_day(key, count, first, last, 1)
 end
 
 look['tokens-day'] = function(key, count, first, last)
-    return look_at_day(key, count, first, last, function() return tokens end)
+    return look_at_day(key, count, first, last, tokens)
 end
 
 for i = 7, #ARGV, 4 do
@@ -159,7 +158,6 @@ for n = 1, #KEYS - 2 do
     local count = tonumber(ARGV[a + 1])
     local used, wait, reset, take = look[ARGV[a]](KEYS[n + 2], count, tonumber(ARGV[a + 2]), tonumber(ARGV[a + 3]))
     limits[n] = { count = count, used = used, reset = reset, take = take }
-    limits[n].amount = string.find(ARGV[a], '^r') and 1 or tokens
     limits[n].of_tokens = not string.find(ARGV[a], '^r')
     if wait > longest then
         refusing, longest = n, wait
@@ -172,12 +170,11 @@ if not repeated and longest == 0 then
             spare = 0
         end
     end
-    tokens = tokens + spare
     local taken = {}
     for n, limit in ipairs(limits) do
         local reset
-        taken[n], reset = limit.take()
-        limit.used = limit.used + limit.amount
+        taken[n], reset = limit.take(limit.of_tokens and tokens + spare or 1)
+        limit.used = limit.used + (limit.of_tokens and tokens or 1)
         limit.reset = reset or limit.reset
     end
     stamps = table.concat(taken, ' ')
