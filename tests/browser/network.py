@@ -7,6 +7,8 @@ import contextlib
 import socket
 import struct
 
+from tests.support.listener import Listener, listen
+
 
 class Network:
     """Relays connections to *port*. ``await cut()`` loses them as a dead access point does; ``mend()`` is its end.
@@ -17,26 +19,21 @@ class Network:
 
     def __init__(self, port: int) -> None:
         self._target = port
-        self._server: asyncio.Server | None = None
-        self._links: set[asyncio.Task[None]] = set()
+        self._sock = listen()
+        self._listener = Listener(self._sock, self._accept)
         self._writers: set[asyncio.StreamWriter] = set()
         self._open = asyncio.Event()
         self._open.set()
         self._refusing = False
-        self.port = 0
+        self.port: int = self._sock.getsockname()[1]
         self.refused = 0
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._listener.start()
 
     async def stop(self) -> None:
-        assert self._server is not None
-        self._server.close()
-        for link in self._links:
-            link.cancel()
-        await asyncio.gather(*self._links, return_exceptions=True)
-        await self._server.wait_closed()
+        await self._listener.stop()
+        self._sock.close()
 
     async def cut(self, *, silent: bool = False) -> None:
         if silent:
@@ -51,10 +48,6 @@ class Network:
         self._open.set()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._links.add(task)
-        task.add_done_callback(self._links.discard)
         if self._refusing:
             self.refused += 1
             _reset(writer)

@@ -13,6 +13,7 @@ from tornado.ioloop import IOLoop
 
 from tests.browser.hostile import cut, hostile_answers
 from tests.browser.site import Site
+from tests.support.listener import Listener, listen
 from tests.support.steps import Answer, done, finish, say
 
 ANSWERS = 300
@@ -124,21 +125,19 @@ class Canary:
 
     def __init__(self) -> None:
         self.asked = 0
-        self.address = ""
-        self._server: asyncio.Server | None = None
+        self._sock = listen()
+        self._listener = Listener(self._sock, self._accept)
+        self.address = f"http://127.0.0.1:{self._sock.getsockname()[1]}/canary"
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.address = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/canary"
+        self._listener.start()
 
     async def stop(self) -> None:
-        assert self._server is not None
-        self._server.close()
-        await self._server.wait_closed()
+        await self._listener.stop()
+        self._sock.close()
 
-    async def _accept(self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _accept(self, _reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
         self.asked += 1
-        writer.close()
 
 
 @pytest.fixture

@@ -18,9 +18,10 @@ from tests.e2e.facts import until
 from tests.e2e.server import Person, Server
 from tests.e2e.talk import acknowledge, ask, begin
 from tests.support.http import Client, chat
+from tests.support.listener import listen
 from tests.support.processes import free_port
 from tests.support.steps import done, finish, reply, say
-from tests.support.upstream import ScriptedUpstream, listen
+from tests.support.upstream import ScriptedUpstream
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT_ID = "00f067aa0ba902b7"

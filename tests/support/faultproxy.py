@@ -9,6 +9,8 @@ import struct
 from pathlib import Path
 from random import Random
 
+from tests.support.listener import Listener, listen
+
 
 class FaultProxy:
     """Relays connections to a port or unix socket. *random* makes what is random repeatable.
@@ -24,35 +26,26 @@ class FaultProxy:
     def __init__(self, target: int | Path, random: Random) -> None:
         self._target = target
         self._random = random
-        self._server: asyncio.Server | None = None
-        self._links: set[asyncio.Task[None]] = set()
+        self._sock = listen()
+        self._listener = Listener(self._sock, self._accept)
         self._writers: set[asyncio.StreamWriter] = set()
         self.delay = (0.0, 0.0)
         self.piece = 1 << 16
         self.cut_after: int | None = None
-        self.port = 0
+        self.port: int = self._sock.getsockname()[1]
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._listener.start()
 
     async def stop(self) -> None:
-        assert self._server is not None
-        self._server.close()
-        for link in self._links:
-            link.cancel()
-        await asyncio.gather(*self._links, return_exceptions=True)
-        await self._server.wait_closed()
+        await self._listener.stop()
+        self._sock.close()
 
     def cut(self) -> None:
         for writer in self._writers:
             _reset(writer)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._links.add(task)
-        task.add_done_callback(self._links.discard)
         with contextlib.suppress(OSError, asyncio.CancelledError):
             await self._relay(reader, writer)
 

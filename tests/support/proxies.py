@@ -24,9 +24,10 @@ import redis
 from tornado.ioloop import IOLoop
 
 from tests.support.http import Client
+from tests.support.listener import listen
 from tests.support.proxy import PATIENCE, ProxyProcess
 from tests.support.redis_server import RedisServer
-from tests.support.upstream import ScriptedUpstream, listen
+from tests.support.upstream import ScriptedUpstream
 
 StartProxy: TypeAlias = Callable[..., ProxyProcess]
 # A redis-server has databases 0 to 15; 0 is left to the store tests.

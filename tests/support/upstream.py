@@ -16,21 +16,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.listener import Listener, listen
 from tests.support.steps import Answer, Step, UpstreamRequest, echo, reply
 
 # What tests write scripts for.
 SCRIPTED = ("/chat/completions", "/images/generations", "/embeddings")
-# A proxy that holds a connection for ever must fail the test, not hang the run.
-STOP_SECONDS = 5
 # What a request gets that its test did not wait for. Not a reset: the proxy would try again, in the next test.
 OVER = b"HTTP/1.1 400 Its test is over\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-
-
-def listen() -> socket.socket:
-    """A listening loopback socket: its port outlives the loops that serve it one after another."""
-    sock = socket.create_server(("127.0.0.1", 0), backlog=1024)
-    sock.setblocking(False)
-    return sock
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +45,8 @@ class ScriptedUpstream:
         self._standing: tuple[Step, ...] = (echo(),)
         self._queue: deque[tuple[Step, ...]] = deque()
         self._arrived: asyncio.Queue[UpstreamRequest] = asyncio.Queue()
-        self._tasks: set[asyncio.Task[None]] = set()
         self._faults: list[Exception] = []
-        self._server: asyncio.Server | None = None
+        self._listener = Listener(sock, self._answer, parting=OVER)
         self.requests: list[UpstreamRequest] = []
         self.listed: list[UpstreamRequest] = []
         self.listing: Step = catalogue
@@ -64,8 +55,7 @@ class ScriptedUpstream:
 
     async def start(self) -> None:
         self._turn_away()
-        # A duplicate: closing it leaves the port to the next test.
-        self._server = await asyncio.start_server(self._accept, sock=self._sock.dup())
+        self._listener.start()
 
     def _turn_away(self) -> None:
         """Answer the connections that still wait in the socket's queue: they were meant for an earlier test."""
@@ -81,12 +71,7 @@ class ScriptedUpstream:
 
     async def stop(self) -> None:
         """End what still runs. A script that failed by itself fails the test here."""
-        assert self._server is not None
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.wait_for(asyncio.gather(*self._tasks, return_exceptions=True), STOP_SECONDS)
-        await self._server.wait_closed()
+        await self._listener.stop()
         assert not self._faults, f"the scripted upstream itself failed: {self._faults!r}"
 
     def script(self, *steps: Step) -> None:
@@ -100,13 +85,6 @@ class ScriptedUpstream:
     async def request(self) -> UpstreamRequest:
         """Wait for the next chat request that nobody has waited for yet."""
         return await self._arrived.get()
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(self._answer(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        # Here, not in the task: one that is cancelled before its first step never gets there.
-        task.add_done_callback(lambda task: _hang_up(writer, unanswered=task.cancelled()))
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -151,12 +129,6 @@ class ScriptedUpstream:
                 await step(answer)
         finally:
             self.running -= 1
-
-
-def _hang_up(writer: asyncio.StreamWriter, *, unanswered: bool) -> None:
-    if unanswered:
-        writer.write(OVER)
-    writer.close()
 
 
 async def catalogue(answer: Answer) -> None:
