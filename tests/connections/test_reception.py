@@ -148,15 +148,26 @@ async def test_one_after_another_on_one_connection_in_their_order() -> None:
             assert places == sorted(places)
 
 
+async def until_left(server: DirectServer, left: int) -> None:
+    """Wait until *left* bytes of the body of the one request are still to come."""
+
+    def read() -> bool:
+        intakes = [connection._intake for connection in server.occupancy.all]
+        return [intake._body for intake in intakes if intake is not None] == [left]
+
+    await until(read, f"all but {left} bytes have been read", 10)
+
+
 async def test_a_body_that_is_on_its_way_is_handed_over_when_all_has_come() -> None:
     async with served(application()) as server:
         for path, expected in (("/a", "direct aone, two, three () {}"), ("/theirs", "theirs")):
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)  # type: ignore[attr-defined]
             head = f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 15\r\n\r\n"
-            for piece in (head, "one, ", "two, ", "three"):
-                assert not server.reception._running, "nothing runs while it waits"
+            for piece, left in ((head, 15), ("one, ", 10), ("two, ", 5)):
                 writer.write(piece.encode())
-                await asyncio.sleep(0.02)
+                await until_left(server, left)
+                assert not server.reception._running, "nothing runs while it waits"
+            writer.write(b"three")
             assert (await asyncio.wait_for(reader.read(), 20)).endswith(expected.encode())
             writer.close()
 
