@@ -65,34 +65,37 @@ class Call(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """What ran while *requests* were answered one by one, without what runs by the clock."""
+    """What *request* cost: everything from its arrival to the next one's, without what runs by the clock."""
 
-    traced: Sequence[Call]
-    requests: int
+    request: Sequence[Call]
 
-    def total(self) -> float:
-        """Calls a request."""
-        return len(self.traced) / self.requests
+    def total(self) -> int:
+        return len(self.request)
 
-    def by_kind(self) -> dict[str, float]:
+    def by_kind(self) -> Counter[str]:
         """Python's and C's."""
-        return self._a_request(lambda calls: (call.kind for call in calls))
+        return Counter(call.kind for call in self.request)
 
-    def by_file(self) -> dict[str, float]:
+    def by_file(self) -> Counter[str]:
         """By the file of streamproxy for whose function they were made."""
-        return self._a_request(lambda calls: (file for file, _ in owners(calls)))
+        return Counter(file for file, _ in owners(self.request))
 
-    def by_function(self) -> dict[str, float]:
+    def by_function(self) -> Counter[str]:
         """By the innermost function of streamproxy: its own call, and those that it made outside of streamproxy."""
-        return self._a_request(lambda calls: (f"{name}  [{file}]" for file, name in owners(calls)))
+        return Counter(f"{name}  [{file}]" for file, name in owners(self.request))
 
-    def last_request(self) -> Sequence[Call]:
-        """All calls from the last request's arrival on, in their order."""
-        arrivals = [i for i, call in enumerate(self.traced) if (call.file, call.name) == _ARRIVAL]
-        return self.traced[arrivals[-1] :] if arrivals else ()
 
-    def _a_request(self, told: Callable[[Sequence[Call]], Iterator[str]]) -> dict[str, float]:
-        return {what: count / self.requests for what, count in Counter(told(self.traced)).most_common()}
+def middle(calls: Sequence[Call]) -> Calls:
+    """The request in the middle of all in *calls* by the number of its calls; ValueError when there is none.
+
+    The middle one, as what other tasks do every few seconds (keys that are read again, say) falls into some of them:
+    into the more, the busier the machine.
+    """
+    arrivals = [i for i, call in enumerate(calls) if (call.file, call.name) == _ARRIVAL]
+    if not arrivals:
+        raise ValueError("no request has arrived")
+    requests = [calls[start:end] for start, end in zip(arrivals, [*arrivals[1:], len(calls)], strict=True)]
+    return Calls(sorted(requests, key=len)[len(requests) // 2])
 
 
 def owners(calls: Sequence[Call]) -> Iterator[tuple[str, str]]:
@@ -168,7 +171,10 @@ def _ask(target: Target, workload: Workload, session: str, count: int) -> None:
 
 
 def counted(workload: Workload, requests: int = _REQUESTS) -> Calls:
-    """Start a worker with everything on, and count what *requests* of *workload* cost; RuntimeError when one fails."""
+    """Start a worker with everything on, and count what the middle one of *requests* costs.
+
+    RuntimeError when one of them fails.
+    """
     cores = Cores()
     allow_many_files()
     try:
@@ -187,7 +193,7 @@ def counted(workload: Workload, requests: int = _REQUESTS) -> Calls:
                     _ask(target, workload, "counting", requests)
                     target.settle()
 
-                return Calls(tracer.calls(load), requests)
+                return middle(tracer.calls(load))
     finally:
         cores.release()
 
@@ -196,11 +202,11 @@ def text(calls: Calls, workload: Workload, top: int) -> str:
     """What is printed."""
     kinds = calls.by_kind()
     lines = [
-        f"{workload.name}, one request at a time",
-        f"{calls.total():,.0f} calls a request: {kinds.get('P', 0):,.0f} of Python, {kinds.get('C', 0):,.0f} of C",
+        f"{workload.name}: one request, the middle one of {_REQUESTS} that came one at a time",
+        f"{calls.total():,} calls: {kinds['P']:,} of Python, {kinds['C']:,} of C",
     ]
     for title, found in (("By file", calls.by_file()), ("By function", calls.by_function())):
-        lines += ["", title, *(f"  {count:7,.1f}  {what}" for what, count in list(found.items())[:top])]
+        lines += ["", title, *(f"  {count:5,}  {what}" for what, count in found.most_common(top))]
     return "\n".join(lines)
 
 
@@ -213,7 +219,7 @@ def text(calls: Calls, workload: Workload, top: int) -> str:
 )
 @click.argument("name", type=click.Choice(list(_WORKLOADS)), default="W1")
 @click.option("--top", default=30, show_default=True, help="Lines a table.")
-@click.option("--tree", type=click.Path(dir_okay=False, path_type=Path), help="Write the calls of one request there.")
+@click.option("--tree", type=click.Path(dir_okay=False, path_type=Path), help="Write the calls of that request there.")
 def main(name: str, top: int, tree: Path | None) -> None:
     """Count the calls that one request of workload NAME makes (W1 when none is named)."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -223,7 +229,7 @@ def main(name: str, top: int, tree: Path | None) -> None:
     except RuntimeError as fault:
         sys.exit(str(fault))
     if tree:
-        tree.write_text("".join(f"{call}\n" for call in calls.last_request()))
+        tree.write_text("".join(f"{call}\n" for call in calls.request))
     print(text(calls, workload, top))
 
 
