@@ -63,22 +63,22 @@ def script(parts: list[Snippet], *, port: int) -> str:
     return "\n".join([*lines, ""])
 
 
-def start(folder: Path, text: str) -> subprocess.Popen[str]:
-    """Start the script *text* in *folder*; standard error goes where standard output goes."""
+def start(folder: Path, text: str, stderr: int | None = None) -> subprocess.Popen[str]:
+    """Start the script *text* in *folder*; standard error goes where pytest's goes, or to *stderr*."""
     bash = find_program("bash", package="bash")
     return subprocess.Popen(
         ["timeout", str(LONGEST_SECONDS), bash, "-c", text],
         cwd=folder,
         env=environment(),
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=stderr,
         text=True,
     )
 
 
 def run(folder: Path, text: str) -> list[str]:
     """Run the script *text* in *folder* and return what each snippet printed; AssertionError when one fails."""
-    with start(folder, text) as shell:
+    with start(folder, text, subprocess.STDOUT) as shell:
         printed, _ = shell.communicate()
     assert shell.returncode == 0, f"exit code {shell.returncode}:\n{printed[-4000:]}"
     return printed.split(f"\n{_MARK}\n")[1:]

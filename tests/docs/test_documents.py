@@ -42,7 +42,10 @@ def test_the_readme_works_from_its_first_command_to_its_last(clone: Clone) -> No
 
 
 def test_the_readmes_curl_shows_the_answer_growing(clone: Clone) -> None:
-    """Its first line is there while curl still waits for the rest, and more lines follow one by one."""
+    """Its first line is there while curl still waits for the rest, and more lines follow one by one.
+
+    In standard output alone: in between curl writes its progress to the other, without ending the line.
+    """
     parts = snippets(README)
     upto = next(i for i, part in enumerate(parts) if "curl -N" in part.text)
     with start(clone.folder, script(parts[: upto + 1], port=clone.port)) as shell:
