@@ -83,6 +83,15 @@ def test_a_command_loads_no_more_than_it_needs() -> None:
     assert done.stdout.endswith("\n[]\n")
 
 
+def test_what_a_command_is_made_of_is_never_searched_for_garbage_and_the_rest_is() -> None:
+    code = (
+        "import gc; from streamproxy.cli import main; main(['usage', '--help'], standalone_mode=False);"
+        "print(gc.isenabled(), gc.get_freeze_count() > 10_000)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "True True"
+
+
 def test_check_config_prints_every_value_with_its_source_and_no_secret(tmp_path: Path) -> None:
     path = tmp_path / "streamproxy.toml"
     path.write_text("[server]\nport = 9000\n[redis]\nurl = 'redis://:canary@db.example/0'\n")
