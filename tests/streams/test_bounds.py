@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Iterator
+from itertools import chain
 
 import pytest
 
@@ -12,9 +13,10 @@ from streamproxy.services.livestream import MOST_EVENTS_OF_A_STREAM
 from streamproxy.services.readers import MOST_READERS
 from streamproxy.stores.redis import idempotency_key
 from tests.e2e.conftest import Launch, Speak
+from tests.e2e.facts import until
 from tests.e2e.server import Server
-from tests.streams.events import ending, open_events, start, text, until_recorded
-from tests.support.steps import done, error_of, finish, raw, reply, say, stall
+from tests.streams.events import Reading, ending, open_events, start, text, until_recorded
+from tests.support.steps import Answer, Step, done, error_of, finish, raw, reply, say, stall
 from tests.support.upstream import ScriptedUpstream
 
 MAX_BYTES = 65_536
@@ -31,6 +33,15 @@ def sound(server: Server) -> Iterator[None]:
     server.check_log()
 
 
+def seen(readings: list[Reading], count: int) -> Step:
+    """Go on when the first of *readings* has *count* events: a bound is noticed by the read, which brings one step."""
+
+    async def wait(_answer: Answer) -> None:
+        await until(lambda: readings and len(readings[0].events) >= count, f"the reader has {count} events")
+
+    return wait
+
+
 @pytest.mark.parametrize("worker", [0, 1])
 async def test_an_answer_of_too_many_bytes_is_cut_and_says_so(
     server: Server, speak: Speak, upstream: ScriptedUpstream, worker: int
@@ -38,9 +49,12 @@ async def test_an_answer_of_too_many_bytes_is_cut_and_says_so(
     """Within the bound it is delivered; the upstream is closed; the receipt has the reason."""
     (person,) = await server.people(1)
     client = speak(server, person, worker=worker)
-    upstream.script(*(say("x" * 4000) for _ in range(20)), stall())
+    readings: list[Reading] = []
+    steps = [(say("x" * 4000), seen(readings, number)) for number in range(1, 21)]
+    upstream.script(*chain.from_iterable(steps), stall())
     stream = await start(speak(server, person))
-    events = await (await open_events(client, stream["events_url"])).to_the_end()
+    readings.append(await open_events(client, stream["events_url"]))
+    events = await readings[0].to_the_end()
     name, told = ending(events)
     assert (name, told["error"]["code"]) == ("failed", "output_too_large")
     assert len(text(events)) <= MAX_BYTES + 4000
@@ -55,9 +69,12 @@ async def test_an_answer_of_too_many_events_is_cut_and_says_so(
     server = launch(STREAMS__MAX_BYTES=str(1 << 30))
     (person,) = await server.people(1)
     line = b'data: {"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
-    upstream.script(*(raw(line * 1000) for _ in range(MOST_EVENTS_OF_A_STREAM // 1000 + 1)), stall())
+    readings: list[Reading] = []
+    steps = [(raw(line * 1000), seen(readings, 1000 * n)) for n in range(1, MOST_EVENTS_OF_A_STREAM // 1000 + 2)]
+    upstream.script(*chain.from_iterable(steps), stall())
     stream = await start(speak(server, person))
-    events = await (await open_events(speak(server, person), stream["events_url"])).to_the_end()
+    readings.append(await open_events(speak(server, person), stream["events_url"]))
+    events = await readings[0].to_the_end()
     name, told = ending(events)
     assert (name, told["error"]["code"]) == ("failed", "output_too_large")
     assert len(events) <= MOST_EVENTS_OF_A_STREAM + 1001
