@@ -49,9 +49,10 @@ class LazyCommands(click.Group):
 
 
 def _imported(module: str) -> ModuleType:
-    """The module of that name, and that it stays: neither while it is imported nor at the end is it garbage.
+    """Import *module* for good.
 
-    To look through it again and again, as the collector would, takes a third of a short command's time.
+    What it is made of stays to the end of the process: to look through it for garbage, while it is imported and when
+    the process ends, takes a third of a short command's time.
     """
     if module in sys.modules:
         return sys.modules[module]
