@@ -89,10 +89,14 @@ def most_in_a_window(lives: Collection[tuple[float, float]]) -> int:
 async def test_sixty_four_clients_on_four_workers_never_get_more_than_the_limit_in_any_window(
     server: Server, speak: Speak, upstream: ScriptedUpstream
 ) -> None:
-    """Half of them obey Retry-After, the others ask again at once; nobody is answered anything but 200 and 429."""
+    """Half of them obey Retry-After, the others ask again at once; nobody is answered anything but 200 and 429.
+
+    Where the machine keeps Redis from answering in time it is 503, and nobody knows whether Redis counted that request.
+    """
     (person,) = await server.people(1)
     sent: dict[str, float] = {}
     arrived: dict[str, float] = {}
+    uncertain: list[str] = []
     enough = asyncio.Event()
 
     async def arrive(answer: Answer) -> None:
@@ -107,7 +111,10 @@ async def test_sixty_four_clients_on_four_workers_never_get_more_than_the_limit_
             text = f"{number} for the time {len(sent)}"
             sent[text] = time.monotonic()
             answer = await ask(client, text)
-            assert answer.status in (200, 429) or "Redis is away" in server.log(), answer
+            if answer.status == 503 and "Redis is away" in server.log():
+                uncertain.append(text)
+            else:
+                assert answer.status in (200, 429), answer
             if answer.status != 200:
                 obeyed = int(answer.head.get("Retry-After") or "missing")
                 await asyncio.sleep(obeyed if number % 2 else 0.1)
@@ -115,7 +122,8 @@ async def test_sixty_four_clients_on_four_workers_never_get_more_than_the_limit_
     await asyncio.gather(*(insist(number) for number in range(CLIENTS)))
     enough.set()
     stamps = await watch
-    assert COUNT < len(stamps) <= len(upstream.requests) == len(arrived) >= ADMISSIONS
+    assert len(upstream.requests) == len(arrived) >= ADMISSIONS
+    assert COUNT < len(stamps) <= len(arrived) + len(uncertain)
     assert narrowest(stamps) >= WINDOW * 1_000_000
     assert most_in_a_window([(sent[text], at) for text, at in arrived.items()]) <= COUNT
 
