@@ -10,6 +10,7 @@ from typing import TypeAlias
 import pytest
 
 from tests.e2e.server import Server
+from tests.support.proxy import PATIENCE
 from tests.support.redis_server import RedisServer
 
 Launch: TypeAlias = Callable[..., Server]
@@ -31,7 +32,7 @@ def launch(tmp_path_factory: pytest.TempPathFactory, upstream_socket: socket.soc
             redis_server=redis_server,
             workers=workers,
             port_per_worker=port_per_worker,
-            settings=settings,
+            settings=PATIENCE | settings,
         )
         servers.append(server)
         server.start()

@@ -15,6 +15,7 @@ from tests.e2e.server import Person, Server
 from tests.e2e.talk import acknowledge, acknowledged, ask, assistant, begin, told, user
 from tests.support.http import Client, Reply
 from tests.support.processes import readiness, wait_until
+from tests.support.proxy import USUAL_PATIENCE
 from tests.support.redis_server import limit_key
 from tests.support.steps import done, finish, gate, say, usage
 from tests.support.upstream import ScriptedUpstream
@@ -27,7 +28,8 @@ BOUND = 5
 
 
 def launched(launch: Launch, mode: str, *, workers: int) -> Server:
-    return launch(workers=workers, port_per_worker=True, LIMITS__REQUESTS=f"{COUNT}/min", LIMITS__ON_REDIS_DOWN=mode)
+    limits = {"LIMITS__REQUESTS": f"{COUNT}/min", "LIMITS__ON_REDIS_DOWN": mode}
+    return launch(workers=workers, port_per_worker=True, **USUAL_PATIENCE, **limits)
 
 
 @pytest.fixture(scope="module")

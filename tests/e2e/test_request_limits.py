@@ -14,6 +14,7 @@ from tests.e2e.conftest import Launch, Speak
 from tests.e2e.server import Person, Server
 from tests.e2e.talk import acknowledge, acknowledged, ask, newest
 from tests.support.http import Reply
+from tests.support.proxy import USUAL_PATIENCE
 from tests.support.redis_server import limit_key
 from tests.support.steps import Answer, Step, done, drop, error_of, finish, reply, say
 from tests.support.upstream import ScriptedUpstream
@@ -133,7 +134,7 @@ async def test_the_first_burst_at_workers_that_have_just_started_is_counted_like
 ) -> None:
     """Whatever a worker has to load first (here to count the answer) must not look as if Redis were away."""
     upstream.script(say("Well."), finish(), done())
-    server = launch(workers=WORKERS, port_per_worker=True, LIMITS__REQUESTS=f"{COUNT}/min")
+    server = launch(workers=WORKERS, port_per_worker=True, LIMITS__REQUESTS=f"{COUNT}/min", **USUAL_PATIENCE)
     (person,) = await server.people(1)
     answers = await asyncio.gather(*(ask(speak(server, person, worker=i), "x") for i in range(CLIENTS)))
     assert sorted(answer.status for answer in answers) == [200] * COUNT + [429] * (CLIENTS - COUNT)

@@ -20,6 +20,7 @@ from tests.e2e.server import Person, Server
 from tests.e2e.talk import ask
 from tests.faults.counting import Follower, converse, count_until, is_counted, open_count
 from tests.support.processes import readiness
+from tests.support.proxy import USUAL_PATIENCE
 from tests.support.redis_machines import Cluster, Machines, TcpServer, Watched
 from tests.support.upstream import ScriptedUpstream
 
@@ -43,7 +44,7 @@ def serve(machines: Machines, launch: Launch) -> Serve:
     """Starts a server whose Redis is at this URL."""
 
     def start(url: str) -> Server:
-        settings = {"REDIS__URL": url, "LIMITS__REQUESTS": f"{COUNT}/min"}
+        settings = {"REDIS__URL": url, "LIMITS__REQUESTS": f"{COUNT}/min", **USUAL_PATIENCE}
         return launch(workers=WORKERS, port_per_worker=True, embedded=True, **settings)
 
     return start

@@ -19,6 +19,7 @@ from tests.faults.counting import Follower, converse, count, counted
 from tests.faults.profile import amount
 from tests.support.faultproxy import FaultProxy
 from tests.support.http import Client, chat
+from tests.support.proxy import USUAL_PATIENCE
 from tests.support.redis_server import RedisServer
 from tests.support.steps import Answer, done, finish, say, usage
 from tests.support.upstream import ScriptedUpstream
@@ -53,7 +54,8 @@ async def test_a_slow_redis_delays_no_event_on_the_streams_own_worker(
     slow = FaultProxy(redis.socket_path, random)
     await slow.start()
     try:
-        server = await asyncio.to_thread(launch, embedded=True, REDIS__URL=f"redis://127.0.0.1:{slow.port}/0")
+        url = f"redis://127.0.0.1:{slow.port}/0"
+        server = await asyncio.to_thread(launch, embedded=True, REDIS__URL=url, **USUAL_PATIENCE)
         (person,) = await server.people(1)
         client = speak(server, person)
         upstream.script(acknowledge())

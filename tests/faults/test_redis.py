@@ -23,6 +23,7 @@ from tests.faults.profile import LONG, amount
 from tests.faults.redisfaults import FAULTS, REFUSES_WRITES
 from tests.support.http import Client, Connection
 from tests.support.processes import readiness
+from tests.support.proxy import USUAL_PATIENCE
 from tests.support.redis_server import limit_key
 from tests.support.steps import reply
 from tests.support.upstream import ScriptedUpstream
@@ -41,12 +42,12 @@ WAIT_SECONDS = 0.3 if LONG else 0.5
 
 @pytest.fixture(scope="module")
 def local(launch: Launch) -> Server:
-    return launch(workers=WORKERS, port_per_worker=True, LIMITS__REQUESTS=f"{COUNT}/min")
+    return launch(workers=WORKERS, port_per_worker=True, LIMITS__REQUESTS=f"{COUNT}/min", **USUAL_PATIENCE)
 
 
 @pytest.fixture(scope="module")
 def closed(launch: Launch) -> Server:
-    return launch(port_per_worker=True, LIMITS__ON_REDIS_DOWN="closed")
+    return launch(port_per_worker=True, LIMITS__ON_REDIS_DOWN="closed", **USUAL_PATIENCE)
 
 
 @pytest.fixture(autouse=True)

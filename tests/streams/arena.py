@@ -22,6 +22,7 @@ from tests.streams.generation import Generation
 from tests.streams.reader import Reader
 from tests.support.http import Client, Reply
 from tests.support.processes import readiness
+from tests.support.proxy import USUAL_PATIENCE
 from tests.support.upstream import ScriptedUpstream
 
 WORKERS = 2
@@ -33,6 +34,7 @@ SETTINGS = {
     "STREAMS__LEASE_SECONDS": str(LEASE_SECONDS),
     "STREAMS__HEARTBEAT_SECONDS": "0.5",
     "UPSTREAM__IDLE_TIMEOUT": "60",
+    **USUAL_PATIENCE,
 }
 
 
