@@ -33,6 +33,8 @@ class Terminal:
         termios.tcsetwinsize(slave, (ROWS, COLUMNS))
         # setsid makes it the controlling terminal: only that turns Ctrl-C into a signal.
         command = [find_program("setsid", package="util-linux"), "--ctty", "--wait", *self._command]
+        # Under nohup, or behind an & of a script, tests inherit that these are ignored.
+        command = [find_program("env", package="coreutils"), "--default-signal=HUP,INT", *command]
         self._process = subprocess.Popen(  # noqa: ASYNC220 - a process of asyncio has no terminal
             command, env=self._environment, stdin=slave, stdout=slave, stderr=slave
         )
