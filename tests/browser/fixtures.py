@@ -20,7 +20,6 @@ from tests.browser.site import Installation, Site
 from tests.browser.witness import Witness
 from tests.e2e.launching import Launch
 from tests.support.nginx import inner
-from tests.support.proxy import PATIENCE
 from tests.support.upstream import ScriptedUpstream
 
 WORKERS = 2
@@ -57,7 +56,7 @@ def installation(
     site_pages: dict[str, Path],
 ) -> Iterator[Installation]:
     """Two workers that welcome guests, behind nginx."""
-    settings = {"AUTH__GUEST": "true", **PATIENCE, **site_settings}
+    settings = {"AUTH__GUEST": "true", **site_settings}
     server = launch(workers=WORKERS, port_per_worker=True, **settings)
     nginx = inner(tmp_path_factory.mktemp("nginx"), server.ports, pages=site_pages)
     nginx.start()

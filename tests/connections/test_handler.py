@@ -120,9 +120,11 @@ async def fetched(port: int, *pieces: bytes, read: asyncio.Event | None = None) 
     """All bytes of an answer, its date cut out. Of *pieces* the next is sent when *read* tells of the one before."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     for piece in pieces:
+        if read is not None:
+            read.clear()
         writer.write(piece)
         await writer.drain()
-        if read is not None and piece is not pieces[-1]:
+        if read is not None:
             await asyncio.wait_for(read.wait(), 20)
     data = await asyncio.wait_for(reader.read(), 20)
     writer.close()
